@@ -1,0 +1,109 @@
+//! Points in time as plain values. Nothing here reads a clock: see [`Clock`] for who does.
+
+use core::time::Duration;
+
+/// A point in time, in whole microseconds since an epoch of the clock's choosing.
+///
+/// Two instants compare only when they come from the same clock: a lease is judged by the
+/// store's clock, a timeout by the timer's. Arithmetic saturates; there is no overflow.
+///
+/// ```
+/// use core::time::Duration;
+/// use postbox::time::Instant;
+///
+/// let start = Instant::from_micros(1_000);
+/// assert_eq!(start + Duration::from_millis(2), Instant::from_micros(3_000));
+/// assert_eq!(start.since(Instant::from_micros(400)), Duration::from_micros(600));
+/// assert_eq!(Instant::ZERO.since(start), Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The clock's epoch.
+    pub const ZERO: Self = Self(0);
+    /// Later than anything that will happen.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The instant `micros` microseconds after the epoch.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// The instant `millis` milliseconds after the epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// Microseconds since the epoch.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Whole milliseconds since the epoch, rounded down.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl core::ops::Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
+    }
+}
+
+impl core::ops::Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
+    }
+}
+
+/// `duration` in whole microseconds, saturating.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Tells the time. What a store judges leases by, and what a [`Timer`](crate::runtime::Timer) sleeps by.
+pub trait Clock {
+    /// The present instant of this clock.
+    fn now(&self) -> Instant;
+}
+
+impl<C: Clock + ?Sized> Clock for &C {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<C: Clock + ?Sized> Clock for alloc::sync::Arc<C> {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+}
+
+/// The operating system's wall clock, microseconds since 1970. What stores use unless told otherwise.
+///
+/// Processes that share a database file share this clock; it may step, which can only delay a claim
+/// or hand over a lease early, and the fence covers both.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[cfg(feature = "std")]
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(Instant::ZERO, |since| Instant(micros(since)))
+    }
+}
