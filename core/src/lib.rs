@@ -1,8 +1,29 @@
-//! Durable enqueue: state and message in one commit, published right after it.
+//! Durable enqueue: state and message in one commit, published right after it, on any executor.
 #![no_std]
 #![allow(async_fn_in_trait)]
+
 #[cfg(feature = "alloc")]
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
+
+#[cfg(feature = "alloc")]
+pub mod aggregate;
+pub mod claim;
+pub mod id;
+pub mod lease;
+pub mod message;
+pub mod observe;
+pub mod retry;
+pub mod runtime;
+pub mod store;
+#[cfg(feature = "alloc")]
+pub mod sync;
 pub mod time;
+pub mod wakeup;
+
+#[doc(hidden)]
+#[cfg(feature = "alloc")]
+pub mod __private {
+    pub use alloc::boxed::Box;
+}

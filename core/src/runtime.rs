@@ -1,0 +1,115 @@
+//! All that is asked of an executor: to sleep, and to take a future.
+
+use crate::time::{Clock, Instant};
+
+/// Sleeps by a monotonic clock. Each adapter has one.
+///
+/// # Contract
+/// `sleep_until` never resolves before `deadline` by this timer's own [`now`](Clock::now), resolves at once
+/// for a deadline in the past, and is cancel-safe: dropping the future drops the sleep.
+pub trait Timer: Clock {
+    /// Resolves at `deadline`, or soon after.
+    async fn sleep_until(&self, deadline: Instant);
+}
+
+impl<T: Timer + ?Sized> Timer for &T {
+    async fn sleep_until(&self, deadline: Instant) {
+        (**self).sleep_until(deadline).await;
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T: Timer + ?Sized> Timer for alloc::sync::Arc<T> {
+    async fn sleep_until(&self, deadline: Instant) {
+        (**self).sleep_until(deadline).await;
+    }
+}
+
+/// Takes a future to run in the background. Generic over the future: the adapter's impl adds
+/// `F: Send + 'static` where its executor needs that, so that core never says it.
+pub trait Spawner<F> {
+    /// Starts `future`.
+    fn spawn(&self, future: F);
+}
+
+/// No timer: time stands still and nothing ever sleeps to an end.
+///
+/// A dispatcher without a timer publishes without a timeout and without renewing its lease; claims are
+/// still fenced. Use it for passes by hand over a publisher that is known to return.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTimer;
+
+impl Clock for NoTimer {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+}
+
+impl Timer for NoTimer {
+    async fn sleep_until(&self, _: Instant) {
+        core::future::pending().await
+    }
+}
+
+#[cfg(feature = "alloc")]
+pub use dynamic::DynTimer;
+
+#[cfg(feature = "alloc")]
+mod dynamic {
+    use alloc::boxed::Box;
+    use core::pin::Pin;
+
+    use super::{Clock, Instant, NoTimer};
+
+    /// A timer behind a pointer: what a service keeps, so that it needs no type parameter for it.
+    ///
+    /// It says `Send` because an object cannot leak it, so there is no blanket impl; every adapter gives
+    /// its own by [`dyn_timer!`](crate::dyn_timer).
+    pub trait DynTimer: Clock + Send + Sync {
+        /// [`Timer::sleep_until`](super::Timer::sleep_until), boxed.
+        fn sleep_until_dyn(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    }
+
+    impl core::fmt::Debug for dyn DynTimer {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            f.debug_struct("DynTimer").finish_non_exhaustive()
+        }
+    }
+
+    crate::dyn_timer!(NoTimer);
+}
+
+/// Implements [`DynTimer`](crate::runtime::DynTimer) for a timer whose futures are `Send`, in one line.
+///
+/// ```
+/// use postbox::{runtime::Timer, time::{Clock, Instant}};
+///
+/// struct Never;
+/// impl Clock for Never {
+///     fn now(&self) -> Instant {
+///         Instant::ZERO
+///     }
+/// }
+/// impl Timer for Never {
+///     async fn sleep_until(&self, _: Instant) {
+///         std::future::pending().await
+///     }
+/// }
+/// postbox::dyn_timer!(Never);
+/// ```
+#[cfg(feature = "alloc")]
+#[macro_export]
+macro_rules! dyn_timer {
+    ($timer:ty) => {
+        impl $crate::runtime::DynTimer for $timer {
+            fn sleep_until_dyn(
+                &self,
+                deadline: $crate::time::Instant,
+            ) -> ::core::pin::Pin<
+                $crate::__private::Box<dyn ::core::future::Future<Output = ()> + ::core::marker::Send + '_>,
+            > {
+                $crate::__private::Box::pin($crate::runtime::Timer::sleep_until(self, deadline))
+            }
+        }
+    };
+}
