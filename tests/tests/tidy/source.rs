@@ -61,7 +61,7 @@ impl Repository {
         sources
     }
 
-    /// Every text file that git tracks; without git, every file there is.
+    /// Every text file that git tracks; without git, every file that is not hidden.
     pub(crate) fn tracked_files(&self) -> Vec<Source> {
         let listed = Command::new("git")
             .args(["ls-files", "-z"])
@@ -89,11 +89,12 @@ impl Repository {
             };
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
+                if name == "target" || name.starts_with('.') {
+                    continue;
+                }
                 match entry.file_type() {
                     Ok(kind) if kind.is_file() => files.push(format!("{folder}{name}")),
-                    Ok(kind) if kind.is_dir() && name != "target" && !name.starts_with('.') => {
-                        folders.push(format!("{folder}{name}/"));
-                    }
+                    Ok(kind) if kind.is_dir() => folders.push(format!("{folder}{name}/")),
                     _ => {}
                 }
             }
