@@ -1,0 +1,1 @@
+//! Suites that any store, bus or timer must pass. What crosses crates is tested in `tests/`.

@@ -1,0 +1,90 @@
+//! The chores of the workspace, one subcommand each. Run it as `cargo xtask <chore>`.
+#![allow(
+    clippy::print_stderr,
+    reason = "a command line tool reports its failures on standard error"
+)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod plan;
+mod quickstart;
+mod report;
+mod run;
+mod toolchain;
+
+/// The chores of the Postbox workspace.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Everything CI checks: format, lints, feature builds, tests, docs, and the quickstart end to end.
+    Test,
+    /// Crashes and cancellations under virtual time (not built yet).
+    Simulate,
+    /// The store and engines on bare metal (not built yet).
+    Firmware,
+    /// The benchmarks (not built yet).
+    Bench {
+        /// Compare with the recorded figures instead of printing new ones.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().chore {
+        Chore::Test => test(),
+        Chore::Simulate => not_built("simulate"),
+        Chore::Firmware => not_built("firmware"),
+        Chore::Bench { check: true } => not_built("bench --check"),
+        Chore::Bench { check: false } => not_built("bench"),
+    }
+}
+
+fn test() -> ExitCode {
+    let toolchain = toolchain::Toolchain::probe();
+    let root = toolchain::workspace_root();
+    let report = run::all(plan::test(toolchain, &root), |step| run::step(step, &root));
+    print!("{report}");
+    if report.succeeded() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// A chore that is planned but absent must not look like one that passed.
+fn not_built(chore: &str) -> ExitCode {
+    eprintln!("cargo xtask {chore}: not built yet");
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bench_takes_a_check_flag() {
+        let cli = Cli::try_parse_from(["xtask", "bench", "--check"]).unwrap();
+        assert!(matches!(cli.chore, Chore::Bench { check: true }));
+    }
+
+    #[test]
+    fn an_unknown_chore_is_refused() {
+        assert!(Cli::try_parse_from(["xtask", "tset"]).is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! What `cargo xtask test` will do, as data. Nothing runs here.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::quickstart;
+use crate::toolchain::{BARE_METAL, Toolchain};
+
+/// One cargo command and what becomes of it.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) args: Vec<&'static str>,
+    pub(crate) env: Option<(&'static str, &'static str)>,
+    pub(crate) mode: Mode,
+    /// Judges the last line of the output; with it, standard output is read and passed on.
+    pub(crate) last_line: Option<Judge>,
+}
+
+/// Says what is wrong with a line, if anything.
+pub(crate) type Judge = fn(&str) -> Result<(), String>;
+
+/// Decided before anything runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Run,
+    Skip(String),
+    Fail(String),
+}
+
+impl Step {
+    fn cargo(name: &'static str, command: &'static str) -> Self {
+        Self {
+            name,
+            args: command.split(' ').collect(),
+            env: None,
+            mode: Mode::Run,
+            last_line: None,
+        }
+    }
+
+    fn mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+}
+
+/// The command as a user would type it.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((key, value)) = self.env {
+            write!(f, "{key}='{value}' ")?;
+        }
+        write!(f, "cargo {}", self.args.join(" "))
+    }
+}
+
+/// The steps of `cargo xtask test`, cheapest first where the order is free.
+pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
+    let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
+    let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
+    vec![
+        Step::cargo("format", "fmt --all --check").mode(rustfmt()),
+        // With -p: a workspace build unifies features and would hide what core lacks on its own.
+        Step::cargo(
+            "core: build without features",
+            "build -p postbox --no-default-features",
+        ),
+        Step::cargo(
+            "core: lint without features",
+            "clippy -p postbox --no-default-features -- -D warnings",
+        )
+        .mode(clippy()),
+        Step::cargo(
+            "core: lint with alloc",
+            "clippy -p postbox --no-default-features --features alloc -- -D warnings",
+        )
+        .mode(clippy()),
+        Step::cargo(
+            "core: lint with all features",
+            "clippy -p postbox --all-features -- -D warnings",
+        )
+        .mode(clippy()),
+        bare_metal(toolchain),
+        Step::cargo(
+            "lint",
+            "clippy --workspace --all-targets --all-features -- -D warnings",
+        )
+        .mode(clippy()),
+        tests(toolchain),
+        Step::cargo("doctests", "test --workspace --doc --all-features"),
+        Step {
+            env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
+            ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
+        },
+        quickstart(root),
+    ]
+}
+
+/// A toolchain without the component is fine for a user and a mistake for CI.
+fn component(name: &str, present: bool, ci: bool) -> Mode {
+    match (present, ci) {
+        (true, _) => Mode::Run,
+        (false, false) => Mode::Skip(format!(
+            "WARNING: {name} is not installed (`rustup component add {name}`)"
+        )),
+        (false, true) => Mode::Fail(format!("{name} is not installed, and CI must not skip it")),
+    }
+}
+
+fn bare_metal(toolchain: Toolchain) -> Step {
+    const COMMAND: &str = "check -p postbox --no-default-features --target thumbv7em-none-eabihf";
+    debug_assert!(COMMAND.ends_with(BARE_METAL));
+    let mode = if toolchain.bare_metal {
+        Mode::Run
+    } else {
+        Mode::Skip(String::from("target not installed"))
+    };
+    Step::cargo("core: check on bare metal", COMMAND).mode(mode)
+}
+
+fn tests(toolchain: Toolchain) -> Step {
+    if toolchain.nextest {
+        Step::cargo("tests", "nextest run --workspace --all-features")
+    } else {
+        Step::cargo("tests", "test --workspace --all-features --tests --lib --bins")
+    }
+}
+
+fn quickstart(root: &Path) -> Step {
+    let present = root.join("examples/quickstart/Cargo.toml").is_file();
+    let mode = if present {
+        Mode::Run
+    } else {
+        Mode::Skip(String::from("examples/quickstart does not exist yet"))
+    };
+    Step {
+        last_line: Some(quickstart::judge),
+        ..Step::cargo("quickstart", "run --release -p quickstart").mode(mode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Toolchain = Toolchain {
+        rustfmt: true,
+        clippy: true,
+        nextest: true,
+        bare_metal: true,
+        ci: false,
+    };
+    const MINIMAL: Toolchain = Toolchain {
+        rustfmt: false,
+        clippy: false,
+        nextest: false,
+        bare_metal: false,
+        ci: false,
+    };
+
+    fn steps(toolchain: Toolchain) -> Vec<Step> {
+        test(toolchain, Path::new("/nowhere"))
+    }
+
+    fn find<'a>(steps: &'a [Step], name: &str) -> &'a Step {
+        steps.iter().find(|step| step.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_minimal_toolchain_skips_lints_and_uses_cargo_test() {
+        let steps = steps(MINIMAL);
+        assert!(matches!(&find(&steps, "format").mode, Mode::Skip(why) if why.contains("WARNING")));
+        assert!(matches!(&find(&steps, "lint").mode, Mode::Skip(why) if why.contains("clippy")));
+        assert_eq!(find(&steps, "tests").args[0], "test");
+        assert!(steps.iter().all(|step| !matches!(step.mode, Mode::Fail(_))));
+    }
+
+    #[test]
+    fn ci_fails_where_a_user_is_warned() {
+        let steps = steps(Toolchain { ci: true, ..MINIMAL });
+        assert!(matches!(find(&steps, "format").mode, Mode::Fail(_)));
+        assert!(matches!(
+            find(&steps, "core: lint with alloc").mode,
+            Mode::Fail(_)
+        ));
+    }
+
+    #[test]
+    fn a_missing_target_is_a_skip_even_under_ci() {
+        let steps = steps(Toolchain {
+            bare_metal: false,
+            ci: true,
+            ..FULL
+        });
+        assert_eq!(
+            find(&steps, "core: check on bare metal").mode,
+            Mode::Skip(String::from("target not installed"))
+        );
+    }
+
+    #[test]
+    fn core_is_built_alone_with_every_set_of_features() {
+        let steps = steps(FULL);
+        let alone = steps.iter().filter(|step| step.args.contains(&"postbox"));
+        assert_eq!(alone.clone().count(), 5);
+        assert!(alone.clone().all(|step| !step.args.contains(&"--workspace")));
+    }
+
+    #[test]
+    fn a_step_reads_as_one_would_type_it() {
+        let steps = steps(FULL);
+        assert_eq!(
+            find(&steps, "docs").to_string(),
+            "RUSTDOCFLAGS='-Dwarnings' cargo doc --workspace --no-deps --all-features"
+        );
+    }
+
+    #[test]
+    fn an_absent_quickstart_is_skipped() {
+        assert!(matches!(find(&steps(FULL), "quickstart").mode, Mode::Skip(_)));
+    }
+}
