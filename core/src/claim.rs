@@ -139,18 +139,42 @@ impl Entry {
     /// Committed without a claim, due after `delay`.
     pub fn pending(now: Instant, delay: Duration) -> Self {
         let state = State::Pending { due: now + delay };
-        Self { state, fence: Fence::default(), failures: 0, abandoned: 0, committed: now }
+        Self {
+            state,
+            fence: Fence::default(),
+            failures: 0,
+            abandoned: 0,
+            committed: now,
+        }
     }
 
     /// Committed together with a claim: the first attempt.
     pub fn in_flight(worker: WorkerId, lease: Duration, now: Instant) -> Self {
         let fence = Fence { worker, attempt: 1 };
-        Self { state: State::InFlight { until: now + lease }, fence, failures: 0, abandoned: 0, committed: now }
+        Self {
+            state: State::InFlight { until: now + lease },
+            fence,
+            failures: 0,
+            abandoned: 0,
+            committed: now,
+        }
     }
 
     /// An entry as it was stored.
-    pub const fn restored(state: State, fence: Fence, failures: u32, abandoned: u32, committed: Instant) -> Self {
-        Self { state, fence, failures, abandoned, committed }
+    pub const fn restored(
+        state: State,
+        fence: Fence,
+        failures: u32,
+        abandoned: u32,
+        committed: Instant,
+    ) -> Self {
+        Self {
+            state,
+            fence,
+            failures,
+            abandoned,
+            committed,
+        }
     }
 
     /// Where it stands.
@@ -206,7 +230,10 @@ impl Entry {
                 return Claiming::Abandoned;
             }
         }
-        self.fence = Fence { worker, attempt: self.fence.attempt.saturating_add(1) };
+        self.fence = Fence {
+            worker,
+            attempt: self.fence.attempt.saturating_add(1),
+        };
         self.state = State::InFlight { until: now + lease };
         Claiming::Granted(self.fence)
     }
@@ -215,7 +242,9 @@ impl Entry {
     /// overtook is renewed too.
     pub fn renew(&mut self, fence: Fence, lease: Duration, now: Instant) -> Result<(), Overtaken> {
         let until = self.held(fence)?;
-        self.state = State::InFlight { until: until.max(now + lease) };
+        self.state = State::InFlight {
+            until: until.max(now + lease),
+        };
         Ok(())
     }
 
@@ -256,7 +285,10 @@ impl Entry {
     fn held(&self, fence: Fence) -> Result<Instant, Overtaken> {
         match self.state {
             State::InFlight { until } if self.fence == fence => Ok(until),
-            _ => Err(Overtaken { held: fence, current: self.fence }),
+            _ => Err(Overtaken {
+                held: fence,
+                current: self.fence,
+            }),
         }
     }
 }
@@ -274,7 +306,11 @@ mod tests {
     }
 
     fn fence(claiming: Claiming) -> Option<Fence> {
-        if let Claiming::Granted(fence) = claiming { Some(fence) } else { None }
+        if let Claiming::Granted(fence) = claiming {
+            Some(fence)
+        } else {
+            None
+        }
     }
 
     #[test]
@@ -299,7 +335,10 @@ mod tests {
         let second = fence(entry.claim(A, LEASE, 10, at(900)));
         assert!(entry.settle(first, Verdict::Complete, at(901)).is_err());
         assert!(entry.renew(first, LEASE, at(901)).is_err());
-        assert_eq!(second.map(|fence| entry.settle(fence, Verdict::Complete, at(901))), Some(Ok(())));
+        assert_eq!(
+            second.map(|fence| entry.settle(fence, Verdict::Complete, at(901))),
+            Some(Ok(()))
+        );
     }
 
     #[test]
@@ -312,7 +351,9 @@ mod tests {
     #[test]
     fn a_message_that_kills_its_workers_ends_dead() {
         let mut entry = Entry::pending(at(0), Duration::ZERO);
-        let claims = (0..20).filter(|n| fence(entry.claim(A, LEASE, 3, at(n * 1_000))).is_some()).count();
+        let claims = (0..20)
+            .filter(|n| fence(entry.claim(A, LEASE, 3, at(n * 1_000))).is_some())
+            .count();
         assert_eq!(claims, 3);
         assert!(matches!(entry.state(), State::Dead { .. }));
     }
@@ -321,24 +362,42 @@ mod tests {
     fn an_outage_counts_no_failures_and_a_requeue_keeps_the_fence_growing() {
         let mut entry = Entry::in_flight(A, LEASE, at(0));
         let first = entry.fence();
-        assert_eq!(entry.settle(first, Verdict::Release { after: LEASE }, at(1)), Ok(()));
+        assert_eq!(
+            entry.settle(first, Verdict::Release { after: LEASE }, at(1)),
+            Ok(())
+        );
         assert_eq!(entry.failures(), 0);
         let second = fence(entry.claim(A, LEASE, 10, at(901))).unwrap_or_default();
         assert_eq!(entry.settle(second, Verdict::Bury, at(902)), Ok(()));
         assert!(entry.requeue(at(903)));
         assert!(!entry.requeue(at(904)));
         let third = fence(entry.claim(B, LEASE, 10, at(904)));
-        assert_eq!(third, Some(Fence { worker: B, attempt: 3 }));
+        assert_eq!(
+            third,
+            Some(Fence {
+                worker: B,
+                attempt: 3
+            })
+        );
         assert!(entry.settle(second, Verdict::Complete, at(905)).is_err());
     }
 
     #[test]
     fn counters_do_not_overflow_at_their_end() {
-        let fence = Fence { worker: A, attempt: u32::MAX };
+        let fence = Fence {
+            worker: A,
+            attempt: u32::MAX,
+        };
         let state = State::InFlight { until: Instant::ZERO };
         let mut entry = Entry::restored(state, fence, u32::MAX, u32::MAX - 2, Instant::ZERO);
         let now = Instant::MAX;
-        assert!(matches!(entry.claim(B, Duration::MAX, u32::MAX, now), Claiming::Granted(_)));
-        assert_eq!(entry.settle(entry.fence(), Verdict::Retry { after: Duration::MAX }, now), Ok(()));
+        assert!(matches!(
+            entry.claim(B, Duration::MAX, u32::MAX, now),
+            Claiming::Granted(_)
+        ));
+        assert_eq!(
+            entry.settle(entry.fence(), Verdict::Retry { after: Duration::MAX }, now),
+            Ok(())
+        );
     }
 }

@@ -86,14 +86,22 @@ pub fn check_text(field: &'static str, value: &str, limit: usize) -> Result<(), 
     }
     check_length(field, value.len(), limit)?;
     match value.char_indices().find(|(_, c)| c.is_control()) {
-        Some((at, _)) => Err(Invalid::Control { field, value: Excerpt::new(value), at }),
+        Some((at, _)) => Err(Invalid::Control {
+            field,
+            value: Excerpt::new(value),
+            at,
+        }),
         None => Ok(()),
     }
 }
 
 /// Checks that a length in bytes is at most `limit`.
 pub const fn check_length(field: &'static str, len: usize, limit: usize) -> Result<(), Invalid> {
-    if len > limit { Err(Invalid::TooLong { field, len, limit }) } else { Ok(()) }
+    if len > limit {
+        Err(Invalid::TooLong { field, len, limit })
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks a message id: present, not blank, at most [`MAX_ID_BYTES`], no control characters.
@@ -205,9 +213,15 @@ impl Excerpt {
     pub fn display(value: &impl fmt::Display) -> Self {
         use fmt::Write;
         #[cfg(feature = "alloc")]
-        let mut sink = Scrub { room: Self::LIMIT, sink: alloc::string::String::new() };
+        let mut sink = Scrub {
+            room: Self::LIMIT,
+            sink: alloc::string::String::new(),
+        };
         #[cfg(not(feature = "alloc"))]
-        let mut sink = Scrub { room: Self::LIMIT, sink: inline::Text::EMPTY };
+        let mut sink = Scrub {
+            room: Self::LIMIT,
+            sink: inline::Text::EMPTY,
+        };
         // An error here only says that the limit was reached.
         let _ = write!(sink, "{value}");
         #[cfg(feature = "alloc")]
@@ -271,7 +285,10 @@ mod inline {
     }
 
     impl Text {
-        pub(super) const EMPTY: Self = Self { len: 0, bytes: [0; 56] };
+        pub(super) const EMPTY: Self = Self {
+            len: 0,
+            bytes: [0; 56],
+        };
 
         pub(super) fn as_str(&self) -> &str {
             let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();

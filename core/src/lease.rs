@@ -26,9 +26,15 @@ pub struct Lease {
 
 impl Lease {
     /// Of a claim made in the commit: 10 s.
-    pub const IMMEDIATE: Self = Self { length: Duration::from_secs(10), publish_timeout: Duration::from_secs(5) };
+    pub const IMMEDIATE: Self = Self {
+        length: Duration::from_secs(10),
+        publish_timeout: Duration::from_secs(5),
+    };
     /// Of a claim made by the backstop: 30 s.
-    pub const BACKSTOP: Self = Self { length: Duration::from_secs(30), publish_timeout: Duration::from_secs(15) };
+    pub const BACKSTOP: Self = Self {
+        length: Duration::from_secs(30),
+        publish_timeout: Duration::from_secs(15),
+    };
     /// The shortest lease: 10 ms, ten times the resolution that stores keep.
     pub const SHORTEST: Duration = Duration::from_millis(10);
     /// The longest lease: a day. A crash leaves its messages waiting that long.
@@ -42,7 +48,10 @@ impl Lease {
         if !(Self::SHORTEST..=Self::LONGEST).contains(&length) {
             return Err(out_of_range("lease (ms)", length, "between 10 ms and 24 h"));
         }
-        Ok(Self { length, publish_timeout: length / 2 })
+        Ok(Self {
+            length,
+            publish_timeout: part(length, 2),
+        })
     }
 
     /// The same lease with another publish timeout.
@@ -54,7 +63,10 @@ impl Lease {
             let rule = "more than zero and, with the margin, less than the lease";
             return Err(out_of_range("publish timeout (ms)", timeout, rule));
         }
-        Ok(Self { publish_timeout: timeout, ..self })
+        Ok(Self {
+            publish_timeout: timeout,
+            ..self
+        })
     }
 
     /// How long a claim is held.
@@ -69,13 +81,17 @@ impl Lease {
 
     /// What is kept free before the end of the lease, to settle in.
     pub fn margin(&self) -> Duration {
-        (self.length / 10).min(Duration::from_secs(1))
+        part(self.length, 10).min(Duration::from_secs(1))
     }
 
     /// How often a holder renews while a batch is under way: three times a lease.
     pub fn renew_every(&self) -> Duration {
-        self.length / 3
+        part(self.length, 3)
     }
+}
+
+fn part(whole: Duration, parts: u32) -> Duration {
+    whole.checked_div(parts).unwrap_or_default()
 }
 
 fn out_of_range(field: &'static str, value: Duration, rule: &'static str) -> Invalid {

@@ -29,9 +29,15 @@ pub struct Backoff {
 
 impl Backoff {
     /// For failed publishes: 200 ms doubling to 60 s.
-    pub const PUBLISH: Self = Self { base: Duration::from_millis(200), cap: Duration::from_secs(60) };
+    pub const PUBLISH: Self = Self {
+        base: Duration::from_millis(200),
+        cap: Duration::from_secs(60),
+    };
     /// For a broker or a store that is down: 1 s doubling to 30 s.
-    pub const OUTAGE: Self = Self { base: Duration::from_secs(1), cap: Duration::from_secs(30) };
+    pub const OUTAGE: Self = Self {
+        base: Duration::from_secs(1),
+        cap: Duration::from_secs(30),
+    };
 
     /// Doubles from `base` to `cap`.
     ///
@@ -39,11 +45,19 @@ impl Backoff {
     /// [`Invalid`] for a zero base or a cap below it.
     pub fn new(base: Duration, cap: Duration) -> Result<Self, Invalid> {
         if base.is_zero() {
-            return Err(Invalid::OutOfRange { field: "backoff base (ms)", value: 0, rule: "more than zero" });
+            return Err(Invalid::OutOfRange {
+                field: "backoff base (ms)",
+                value: 0,
+                rule: "more than zero",
+            });
         }
         if cap < base {
             let value = u64::try_from(cap.as_millis()).unwrap_or(u64::MAX);
-            return Err(Invalid::OutOfRange { field: "backoff cap (ms)", value, rule: "at least the base" });
+            return Err(Invalid::OutOfRange {
+                field: "backoff cap (ms)",
+                value,
+                rule: "at least the base",
+            });
         }
         Ok(Self { base, cap })
     }
@@ -51,7 +65,9 @@ impl Backoff {
     /// The pause after `failures` earlier failures, without jitter.
     pub fn pause(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
-        self.base.checked_mul(factor).map_or(self.cap, |pause| pause.min(self.cap))
+        self.base
+            .checked_mul(factor)
+            .map_or(self.cap, |pause| pause.min(self.cap))
     }
 
     /// The same with full jitter, which `seed` determines.
@@ -91,14 +107,23 @@ impl RetryPolicy {
         if earlier_failures.saturating_add(1) >= self.max_failures || age >= self.max_age {
             return Verdict::Bury;
         }
-        Verdict::Retry { after: self.backoff.jittered(earlier_failures, seed) }
+        Verdict::Retry {
+            after: self.backoff.jittered(earlier_failures, seed),
+        }
     }
 
     /// Checks the limits.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        let counts = [("max failures (attempts)", self.max_failures), ("max abandoned (leases)", self.max_abandoned)];
+        let counts = [
+            ("max failures (attempts)", self.max_failures),
+            ("max abandoned (leases)", self.max_abandoned),
+        ];
         match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((field, _)) => Err(Invalid::OutOfRange { field, value: 0, rule: "at least 1" }),
+            Some((field, _)) => Err(Invalid::OutOfRange {
+                field,
+                value: 0,
+                rule: "at least 1",
+            }),
             None => Ok(()),
         }
     }
@@ -147,8 +172,14 @@ mod tests {
 
     #[test]
     fn the_count_and_the_age_each_bury() {
-        let policy = RetryPolicy { max_failures: 3, ..RetryPolicy::DEFAULT };
-        assert!(matches!(policy.after_failure(1, Duration::ZERO, 1), Verdict::Retry { .. }));
+        let policy = RetryPolicy {
+            max_failures: 3,
+            ..RetryPolicy::DEFAULT
+        };
+        assert!(matches!(
+            policy.after_failure(1, Duration::ZERO, 1),
+            Verdict::Retry { .. }
+        ));
         assert_eq!(policy.after_failure(2, Duration::ZERO, 1), Verdict::Bury);
         assert_eq!(policy.after_failure(0, policy.max_age, 1), Verdict::Bury);
     }

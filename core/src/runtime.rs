@@ -47,7 +47,7 @@ impl Clock for NoTimer {
 
 impl Timer for NoTimer {
     async fn sleep_until(&self, _: Instant) {
-        core::future::pending().await
+        core::future::pending::<()>().await;
     }
 }
 

@@ -32,7 +32,12 @@ impl<T> Mutex<T> {
     /// Runs `work` alone. Not reentrant.
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         #[cfg(feature = "std")]
-        return work(&mut self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        return work(
+            &mut self
+                .inner
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
         #[cfg(not(feature = "std"))]
         return critical_section::with(|section| work(&mut self.inner.borrow_ref_mut(section)));
     }
@@ -87,7 +92,10 @@ impl Bell {
 
     /// A watch that has heard everything up to now.
     pub fn watch(&self) -> Watch {
-        Watch { seen: self.0.count.load(Ordering::Acquire), bell: self.clone() }
+        Watch {
+            seen: self.0.count.load(Ordering::Acquire),
+            bell: self.clone(),
+        }
     }
 }
 

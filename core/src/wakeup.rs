@@ -22,6 +22,6 @@ pub struct Never;
 
 impl Wakeup for Never {
     async fn wait(&mut self) {
-        core::future::pending().await
+        core::future::pending::<()>().await;
     }
 }

@@ -50,7 +50,10 @@ impl CommitBatch {
 
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.streams.is_empty() && self.messages.is_empty() && self.snapshots.is_empty() && self.receipts.is_empty()
+        self.streams.is_empty()
+            && self.messages.is_empty()
+            && self.snapshots.is_empty()
+            && self.receipts.is_empty()
     }
 
     /// Checks what needs no look into the store: sizes, and nothing twice. Every store calls it first.
@@ -63,20 +66,26 @@ impl CommitBatch {
         let mut streams = BTreeSet::new();
         for write in &self.streams {
             if !streams.insert(&write.stream) {
-                return Err(RepositoryError::DuplicateStream { stream: write.stream.clone() });
+                return Err(RepositoryError::DuplicateStream {
+                    stream: write.stream.clone(),
+                });
             }
         }
         let mut ids = BTreeSet::new();
         for message in &self.messages {
             check_length("payload", message.as_ref().payload.len(), options.max_payload())?;
             if !ids.insert(message.id()) {
-                return Err(RepositoryError::DuplicateMessage { id: message.id().into() });
+                return Err(RepositoryError::DuplicateMessage {
+                    id: message.id().into(),
+                });
             }
         }
         let mut receipts = BTreeSet::new();
         for receipt in &self.receipts {
             if !receipts.insert(receipt) {
-                return Err(RepositoryError::DuplicateReceipt { receipt: receipt.clone() });
+                return Err(RepositoryError::DuplicateReceipt {
+                    receipt: receipt.clone(),
+                });
             }
         }
         Ok(())
@@ -148,7 +157,10 @@ impl InboxReceipt {
     pub fn new(consumer: &str, message_id: &str) -> Result<Self, Invalid> {
         check_text("consumer", consumer, MAX_NAME_BYTES)?;
         check_id(message_id)?;
-        Ok(Self { consumer: consumer.to_string(), message_id: message_id.to_string() })
+        Ok(Self {
+            consumer: consumer.to_string(),
+            message_id: message_id.to_string(),
+        })
     }
 
     /// Who handled it.

@@ -35,7 +35,10 @@ pub struct Entity {
 impl Entity {
     /// A new entity; the aggregate's first event may also set the id.
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), ..Self::default() }
+        Self {
+            id: id.into(),
+            ..Self::default()
+        }
     }
 
     /// Its id.
@@ -113,7 +116,10 @@ impl Entity {
 
     /// Starts from a snapshot.
     pub(super) fn restored(&mut self, id: &str, version: u64) {
-        *self = Self { lock: self.lock.take(), ..Self::new(id) };
+        *self = Self {
+            lock: self.lock.take(),
+            ..Self::new(id)
+        };
         self.version = version;
         self.snapshot_version = version;
     }

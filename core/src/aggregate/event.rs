@@ -1,7 +1,6 @@
 //! Recorded events: what happened, encoded, numbered, and attributed.
 
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 

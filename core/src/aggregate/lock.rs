@@ -26,7 +26,12 @@ struct Queue {
 impl LockTable {
     /// Waits for the turn of the caller. Dropping the future gives up the place in the queue.
     pub(super) async fn lock(&self, stream: &StreamIdentity) -> StreamLock {
-        Acquire { table: self, stream, ticket: None }.await
+        Acquire {
+            table: self,
+            stream,
+            ticket: None,
+        }
+        .await
     }
 
     /// How many streams are held: 0 when nobody is at work.
@@ -38,7 +43,11 @@ impl LockTable {
     fn enter(&self, stream: &StreamIdentity, waker: &Waker) -> (u64, bool) {
         self.0.with(|streams| {
             let Some(queue) = streams.get_mut(stream) else {
-                let queue = Queue { holder: 0, next_ticket: 1, waiting: VecDeque::new() };
+                let queue = Queue {
+                    holder: 0,
+                    next_ticket: 1,
+                    waiting: VecDeque::new(),
+                };
                 streams.insert(stream.clone(), queue);
                 return (0, true);
             };
@@ -52,7 +61,9 @@ impl LockTable {
     /// Whether it is this ticket's turn; otherwise remembers whom to wake.
     fn is_turn(&self, stream: &StreamIdentity, ticket: u64, waker: &Waker) -> bool {
         self.0.with(|streams| {
-            let Some(queue) = streams.get_mut(stream) else { return false };
+            let Some(queue) = streams.get_mut(stream) else {
+                return false;
+            };
             if queue.holder == ticket {
                 return true;
             }
@@ -71,16 +82,12 @@ impl LockTable {
                 queue.waiting.retain(|(waiting, _)| *waiting != ticket);
                 return None;
             }
-            match queue.waiting.pop_front() {
-                Some((next, waker)) => {
-                    queue.holder = next;
-                    Some(waker)
-                }
-                None => {
-                    streams.remove(stream);
-                    None
-                }
-            }
+            let Some((next, waker)) = queue.waiting.pop_front() else {
+                streams.remove(stream);
+                return None;
+            };
+            queue.holder = next;
+            Some(waker)
         });
         if let Some(waker) = next {
             waker.wake();
@@ -128,7 +135,11 @@ impl Future for Acquire<'_> {
         }
         // From here on the guard leaves the queue, not this future.
         self.ticket = None;
-        Poll::Ready(StreamLock { table: self.table.clone(), stream: self.stream.clone(), ticket })
+        Poll::Ready(StreamLock {
+            table: self.table.clone(),
+            stream: self.stream.clone(),
+            ticket,
+        })
     }
 }
 

@@ -112,7 +112,10 @@ pub trait Aggregate: Default {
     /// [`RepositoryError::Encode`], with nothing changed, when the event does not serialise to JSON as a
     /// tagged enum value.
     fn record(&mut self, event: Self::Event) -> Result<(), RepositoryError> {
-        let encode = |reason| RepositoryError::Encode { what: "the event", reason };
+        let encode = |reason| RepositoryError::Encode {
+            what: "the event",
+            reason,
+        };
         let payload = serde_json::to_vec(&event).map_err(|error| encode(Excerpt::display(&error)))?;
         let name = event::variant_name(&payload)
             .map(String::from)
@@ -151,11 +154,19 @@ fn decode<A: Aggregate>(stream: &StreamIdentity, record: &EventRecord) -> Result
         reason,
     };
     if record.codec != crate::message::Codec::JSON {
-        return Err(replay(Excerpt::new(&alloc::format!("unknown codec {:?}", record.codec.name().to_string()))));
+        return Err(replay(Excerpt::new(&alloc::format!(
+            "unknown codec {:?}",
+            record.codec.name().to_string()
+        ))));
     }
-    let upcast = upcast::upcast(A::upcasters(), &record.name, record.version, &record.payload).map_err(|source| {
-        RepositoryError::Upcast { stream: stream.clone(), sequence: record.sequence, source }
-    })?;
+    let upcast =
+        upcast::upcast(A::upcasters(), &record.name, record.version, &record.payload).map_err(|source| {
+            RepositoryError::Upcast {
+                stream: stream.clone(),
+                sequence: record.sequence,
+                source,
+            }
+        })?;
     match upcast {
         Some(value) => serde_json::from_value(value),
         None => serde_json::from_slice(&record.payload),

@@ -44,7 +44,8 @@ pub trait OutboxCommitting<A: Aggregate>: HasOutboxStore {
         worker: WorkerId,
         lease: Lease,
     ) -> Result<Committed<KeyOf<Self>>, RepositoryError> {
-        self.commit_with(aggregate, vec![message], Some(Birth { worker, lease }), None).await
+        self.commit_with(aggregate, vec![message], Some(Birth { worker, lease }), None)
+            .await
     }
 }
 
@@ -60,7 +61,11 @@ pub struct OutboxCommit<'a, R, A> {
 
 impl<'a, R, A> OutboxCommit<'a, R, A> {
     pub(super) const fn new(repository: &'a R, message: OutboxMessage) -> Self {
-        Self { repository, message, aggregate: PhantomData }
+        Self {
+            repository,
+            message,
+            aggregate: PhantomData,
+        }
     }
 }
 
@@ -70,7 +75,10 @@ impl<R: OutboxCommitting<A>, A: Aggregate> OutboxCommit<'_, R, A> {
     /// # Errors
     /// [`RepositoryError`], with nothing stored and the aggregate's events kept.
     pub async fn commit(self, aggregate: &mut A) -> Result<CommitReceipt, RepositoryError> {
-        let committed = self.repository.commit_outbox_pending(aggregate, self.message).await?;
+        let committed = self
+            .repository
+            .commit_outbox_pending(aggregate, self.message)
+            .await?;
         Ok(CommitReceipt::pending(&committed))
     }
 
@@ -86,7 +94,10 @@ impl<R: OutboxCommitting<A>, A: Aggregate> OutboxCommit<'_, R, A> {
         lease: Lease,
     ) -> Result<(Committed<KeyOf<R>>, OutboxMessage), RepositoryError> {
         let message = self.message.clone();
-        let committed = self.repository.commit_outbox_claimed(aggregate, self.message, worker, lease).await?;
+        let committed = self
+            .repository
+            .commit_outbox_claimed(aggregate, self.message, worker, lease)
+            .await?;
         Ok((committed, message))
     }
 }
@@ -163,6 +174,8 @@ impl CommitReceipt {
 
     /// Whether the broker has them all.
     pub fn is_published(&self) -> bool {
-        self.statuses.iter().all(|status| *status == PublishStatus::Published)
+        self.statuses
+            .iter()
+            .all(|status| *status == PublishStatus::Published)
     }
 }

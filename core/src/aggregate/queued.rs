@@ -2,8 +2,8 @@
 
 use super::lock::LockTable;
 use super::{
-    CommitBatch, Committed, InboxReceipt, Repository, RepositoryError, SnapshotRecord, StreamIdentity, StreamLock,
-    StreamTail,
+    CommitBatch, Committed, InboxReceipt, Repository, RepositoryError, SnapshotRecord, StreamIdentity,
+    StreamLock, StreamTail,
 };
 use crate::store::{HasOutboxStore, KeyOf};
 
@@ -22,7 +22,10 @@ pub struct QueuedRepository<R> {
 impl<R> QueuedRepository<R> {
     /// Over `repository`.
     pub fn new(repository: R) -> Self {
-        Self { repository, locks: LockTable::default() }
+        Self {
+            repository,
+            locks: LockTable::default(),
+        }
     }
 
     /// The repository below.

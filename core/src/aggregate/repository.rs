@@ -6,8 +6,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::lock::StreamLock;
-use super::{AggregateRepository, CommitBatch, Committed, EventRecord, InboxReceipt, QueuedRepository, SnapshotRecord};
 use super::{Aggregate, UpcastError};
+use super::{
+    AggregateRepository, CommitBatch, Committed, EventRecord, InboxReceipt, QueuedRepository, SnapshotRecord,
+};
 use crate::id::{Excerpt, Invalid, check_text};
 use crate::store::{HasOutboxStore, KeyOf};
 
@@ -86,10 +88,17 @@ impl StreamIdentity {
     pub fn new(kind: &str, id: &str) -> Result<Self, Invalid> {
         check_text("aggregate type", kind, MAX_TYPE_BYTES)?;
         if kind.contains('/') {
-            return Err(Invalid::Character { field: "aggregate type", value: Excerpt::new(kind), character: '/' });
+            return Err(Invalid::Character {
+                field: "aggregate type",
+                value: Excerpt::new(kind),
+                character: '/',
+            });
         }
         check_text("aggregate id", id, MAX_AGGREGATE_ID_BYTES)?;
-        Ok(Self { kind: kind.to_string(), id: id.to_string() })
+        Ok(Self {
+            kind: kind.to_string(),
+            id: id.to_string(),
+        })
     }
 
     /// The aggregate's type.
@@ -209,11 +218,16 @@ pub enum RepositoryError {
 impl RepositoryError {
     /// A store failure with its source.
     pub fn store(source: impl Into<BoxError>) -> Self {
-        Self::Store { source: source.into() }
+        Self::Store {
+            source: source.into(),
+        }
     }
 
     /// Whether the same command may succeed later: lost races and failing stores, not bad input.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::ConcurrentWrite { .. } | Self::Store { .. } | Self::Unknown { .. })
+        matches!(
+            self,
+            Self::ConcurrentWrite { .. } | Self::Store { .. } | Self::Unknown { .. }
+        )
     }
 }

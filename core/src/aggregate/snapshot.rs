@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::typed::outbox_batch;
 use super::{
-    Aggregate, AggregateRepository, Birth, CommitBatch, Committed, InboxReceipt, OutboxCommit, OutboxCommitting,
-    Repository, RepositoryError, SnapshotRecord, StreamIdentity, identity, replay,
+    Aggregate, AggregateRepository, Birth, CommitBatch, Committed, InboxReceipt, OutboxCommit,
+    OutboxCommitting, Repository, RepositoryError, SnapshotRecord, StreamIdentity, identity, replay,
 };
 use crate::id::{Excerpt, Invalid};
 use crate::message::{Codec, OutboxMessage};
@@ -43,14 +43,21 @@ pub struct SnapshotAggregateRepository<R, A> {
 
 impl<R: Clone, A> Clone for SnapshotAggregateRepository<R, A> {
     fn clone(&self) -> Self {
-        Self { aggregates: self.aggregates.clone(), every: self.every }
+        Self {
+            aggregates: self.aggregates.clone(),
+            every: self.every,
+        }
     }
 }
 
 impl<R, A> SnapshotAggregateRepository<R, A> {
     pub(super) fn new(aggregates: AggregateRepository<R, A>, every: u64) -> Result<Self, Invalid> {
         if every == 0 {
-            return Err(Invalid::OutOfRange { field: "snapshot interval (events)", value: 0, rule: "at least 1" });
+            return Err(Invalid::OutOfRange {
+                field: "snapshot interval (events)",
+                value: 0,
+                rule: "at least 1",
+            });
         }
         Ok(Self { aggregates, every })
     }
@@ -83,7 +90,9 @@ impl<R: Repository, A: Snapshottable> SnapshotAggregateRepository<R, A> {
         if aggregate.entity().new_events().is_empty() {
             return Ok(());
         }
-        self.commit_with(aggregate, Vec::new(), None, None).await.map(|_| ())
+        self.commit_with(aggregate, Vec::new(), None, None)
+            .await
+            .map(|_| ())
     }
 
     fn repository(&self) -> &R {
@@ -92,8 +101,13 @@ impl<R: Repository, A: Snapshottable> SnapshotAggregateRepository<R, A> {
 
     async fn load(&self, stream: &StreamIdentity) -> Result<Option<A>, RepositoryError> {
         let kept = self.repository().snapshot(stream).await?;
-        if let Some((mut aggregate, version)) = kept.and_then(restored::<A>) {
-            if let Some(tail) = self.repository().load(stream, version).await?.filter(|tail| tail.version >= version) {
+        if let Some((mut aggregate, version)) = kept.as_ref().and_then(restored::<A>) {
+            if let Some(tail) = self
+                .repository()
+                .load(stream, version)
+                .await?
+                .filter(|tail| tail.version >= version)
+            {
                 replay(&mut aggregate, stream, &tail.events)?;
                 return Ok(Some(aggregate));
             }
@@ -107,8 +121,10 @@ impl<R: Repository, A: Snapshottable> SnapshotAggregateRepository<R, A> {
         if entity.version().saturating_sub(entity.snapshot_version()) < self.every {
             return Ok(None);
         }
-        let encode =
-            |error: serde_json::Error| RepositoryError::Encode { what: "the state", reason: Excerpt::display(&error) };
+        let encode = |error: serde_json::Error| RepositoryError::Encode {
+            what: "the state",
+            reason: Excerpt::display(&error),
+        };
         Ok(Some(SnapshotRecord {
             stream: identity::<A>(entity.id())?,
             version: entity.version(),
@@ -149,12 +165,17 @@ impl<R: Repository, A: Snapshottable> OutboxCommitting<A> for SnapshotAggregateR
 }
 
 /// The aggregate as of a snapshot, if the snapshot is one of ours.
-fn restored<A: Snapshottable>(record: SnapshotRecord) -> Option<(A, u64)> {
-    let ours =
-        record.state_type == A::TYPE && record.state_version == A::STATE_VERSION && record.codec == Codec::JSON;
-    let state = ours.then(|| serde_json::from_slice(&record.payload).ok()).flatten()?;
+fn restored<A: Snapshottable>(record: &SnapshotRecord) -> Option<(A, u64)> {
+    let ours = record.state_type == A::TYPE
+        && record.state_version == A::STATE_VERSION
+        && record.codec == Codec::JSON;
+    let state = ours
+        .then(|| serde_json::from_slice(&record.payload).ok())
+        .flatten()?;
     let mut aggregate = A::default();
     aggregate.restore(state);
-    aggregate.entity_mut().restored(record.stream.id(), record.version);
+    aggregate
+        .entity_mut()
+        .restored(record.stream.id(), record.version);
     Some((aggregate, record.version))
 }

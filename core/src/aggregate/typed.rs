@@ -22,14 +22,20 @@ pub struct AggregateRepository<R, A> {
 
 impl<R: Clone, A> Clone for AggregateRepository<R, A> {
     fn clone(&self) -> Self {
-        Self { repository: self.repository.clone(), aggregate: PhantomData }
+        Self {
+            repository: self.repository.clone(),
+            aggregate: PhantomData,
+        }
     }
 }
 
 impl<R, A> AggregateRepository<R, A> {
     /// Over `repository`.
     pub const fn new(repository: R) -> Self {
-        Self { repository, aggregate: PhantomData }
+        Self {
+            repository,
+            aggregate: PhantomData,
+        }
     }
 
     /// The repository below.
@@ -155,7 +161,11 @@ pub(super) fn outbox_batch<A: Aggregate>(
 ) -> Result<CommitBatch, RepositoryError> {
     let entity = aggregate.entity();
     let stream = identity::<A>(entity.id())?;
-    let mut batch = CommitBatch { messages, claim, ..CommitBatch::new() };
+    let mut batch = CommitBatch {
+        messages,
+        claim,
+        ..CommitBatch::new()
+    };
     for message in &mut batch.messages {
         let key = alloc::format!("{stream}");
         message.stamp_source(stream.kind(), stream.id(), entity.version(), key)?;

@@ -33,8 +33,18 @@ pub struct Upcaster {
 
 impl Upcaster {
     /// Brings `event` from version `from` to version `to`.
-    pub const fn new(event: &'static str, from: u32, to: u32, upcast: fn(Value) -> Result<Value, String>) -> Self {
-        Self { event, from, to, upcast }
+    pub const fn new(
+        event: &'static str,
+        from: u32,
+        to: u32,
+        upcast: fn(Value) -> Result<Value, String>,
+    ) -> Self {
+        Self {
+            event,
+            from,
+            to,
+            upcast,
+        }
     }
 }
 
@@ -102,7 +112,12 @@ pub enum UpcastError {
 
 /// The present version of an event's shape.
 pub(super) fn present_version(upcasters: &[Upcaster], event: &str) -> u32 {
-    upcasters.iter().filter(|u| u.event == event).map(|u| u.to).max().unwrap_or(1)
+    upcasters
+        .iter()
+        .filter(|u| u.event == event)
+        .map(|u| u.to)
+        .max()
+        .unwrap_or(1)
 }
 
 /// Brings the JSON of an event, tag included, from version `stored` to the present one. `None`: it is there.
@@ -117,10 +132,18 @@ pub(super) fn upcast(
         return Ok(None);
     }
     if stored > present {
-        return Err(UpcastError::Newer { event: event.into(), stored, known: present });
+        return Err(UpcastError::Newer {
+            event: event.into(),
+            stored,
+            known: present,
+        });
     }
     check(upcasters, event)?;
-    let undecodable = |version, reason| UpcastError::Undecodable { event: event.into(), version, reason };
+    let undecodable = |version, reason| UpcastError::Undecodable {
+        event: event.into(),
+        version,
+        reason,
+    };
     let tagged: Value =
         serde_json::from_slice(json).map_err(|error| undecodable(stored, Excerpt::display(&error)))?;
     let mut fields = match tagged {
@@ -130,7 +153,11 @@ pub(super) fn upcast(
     let mut version = stored;
     while version != present {
         let step = upcasters.iter().find(|u| u.event == event && u.from == version);
-        let step = step.ok_or_else(|| UpcastError::Missing { event: event.into(), from: version, to: present })?;
+        let step = step.ok_or_else(|| UpcastError::Missing {
+            event: event.into(),
+            from: version,
+            to: present,
+        })?;
         fields = (step.upcast)(fields).map_err(|reason| undecodable(version, Excerpt::new(&reason)))?;
         version = step.to;
     }
@@ -144,12 +171,18 @@ pub(super) fn upcast(
 fn check(upcasters: &[Upcaster], event: &str) -> Result<(), UpcastError> {
     for step in upcasters.iter().filter(|u| u.event == event) {
         if step.from == step.to {
-            return Err(UpcastError::SameVersion { event: step.event, version: step.from });
+            return Err(UpcastError::SameVersion {
+                event: step.event,
+                version: step.from,
+            });
         }
         let mut version = step.to;
         for _ in 0..upcasters.len() {
             if version == step.from {
-                return Err(UpcastError::Cycle { event: event.into(), version });
+                return Err(UpcastError::Cycle {
+                    event: event.into(),
+                    version,
+                });
             }
             match upcasters.iter().find(|u| u.event == event && u.from == version) {
                 Some(next) => version = next.to,
@@ -157,7 +190,11 @@ fn check(upcasters: &[Upcaster], event: &str) -> Result<(), UpcastError> {
             }
         }
         if step.from > step.to {
-            return Err(UpcastError::Backward { event: step.event, from: step.from, to: step.to });
+            return Err(UpcastError::Backward {
+                event: step.event,
+                from: step.from,
+                to: step.to,
+            });
         }
     }
     Ok(())
@@ -180,26 +217,47 @@ mod tests {
 
     #[test]
     fn steps_are_chained() {
-        let steps = [Upcaster::new("E", 1, 2, add_one), Upcaster::new("E", 2, 4, add_one)];
+        let steps = [
+            Upcaster::new("E", 1, 2, add_one),
+            Upcaster::new("E", 2, 4, add_one),
+        ];
         assert_eq!(run(&steps, 1), Ok(Some(json!({"E": {"n": 3}}))));
         assert_eq!(run(&steps, 2), Ok(Some(json!({"E": {"n": 2}}))));
         assert_eq!(run(&steps, 4), Ok(None));
-        assert!(matches!(run(&steps, 3), Err(UpcastError::Missing { from: 3, to: 4, .. })));
+        assert!(matches!(
+            run(&steps, 3),
+            Err(UpcastError::Missing { from: 3, to: 4, .. })
+        ));
         assert!(matches!(run(&steps, 5), Err(UpcastError::Newer { .. })));
     }
 
     #[test]
     fn same_version_backward_and_cyclic_steps_are_told_apart() {
         let up = |from, to| Upcaster::new("E", from, to, add_one);
-        assert!(matches!(run(&[up(2, 2)], 1), Err(UpcastError::SameVersion { .. })));
-        assert!(matches!(run(&[up(1, 4), up(3, 2)], 1), Err(UpcastError::Backward { .. })));
-        assert!(matches!(run(&[up(1, 2), up(2, 3), up(3, 1)], 1), Err(UpcastError::Cycle { .. })));
+        assert!(matches!(
+            run(&[up(2, 2)], 1),
+            Err(UpcastError::SameVersion { .. })
+        ));
+        assert!(matches!(
+            run(&[up(1, 4), up(3, 2)], 1),
+            Err(UpcastError::Backward { .. })
+        ));
+        assert!(matches!(
+            run(&[up(1, 2), up(2, 3), up(3, 1)], 1),
+            Err(UpcastError::Cycle { .. })
+        ));
     }
 
     #[test]
     fn an_event_that_a_step_refuses_is_a_typed_error() {
         let steps = [Upcaster::new("E", 1, 2, add_one)];
-        assert!(matches!(upcast(&steps, "E", 1, b"{\"E\":{}}"), Err(UpcastError::Undecodable { .. })));
-        assert!(matches!(upcast(&steps, "E", 1, b"\xff"), Err(UpcastError::Undecodable { .. })));
+        assert!(matches!(
+            upcast(&steps, "E", 1, b"{\"E\":{}}"),
+            Err(UpcastError::Undecodable { .. })
+        ));
+        assert!(matches!(
+            upcast(&steps, "E", 1, b"\xff"),
+            Err(UpcastError::Undecodable { .. })
+        ));
     }
 }

@@ -53,7 +53,9 @@ impl<'a> Headers<'a> {
 
     /// The value of the first header with this key, in any case.
     pub fn get(self, key: &str) -> Option<&'a str> {
-        self.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        self.iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value)
     }
 
     /// Keys and values, in order.
@@ -118,7 +120,9 @@ impl HeaderBuf {
     /// a colon in the key, or more than [`MAX_HEADER_BYTES`] in all.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Invalid> {
         if is_reserved(key) {
-            return Err(Invalid::Reserved { key: Excerpt::new(key) });
+            return Err(Invalid::Reserved {
+                key: Excerpt::new(key),
+            });
         }
         self.set_any(key, value)
     }
@@ -127,10 +131,18 @@ impl HeaderBuf {
     pub(crate) fn set_any(&mut self, key: &str, value: &str) -> Result<(), Invalid> {
         check_text("header key", key, MAX_HEADER_BYTES)?;
         if key.contains(':') {
-            return Err(Invalid::Character { field: "header key", value: Excerpt::new(key), character: ':' });
+            return Err(Invalid::Character {
+                field: "header key",
+                value: Excerpt::new(key),
+                character: ':',
+            });
         }
         if let Some(at) = value.find(char::is_control) {
-            return Err(Invalid::Control { field: "header value", value: Excerpt::new(value), at });
+            return Err(Invalid::Control {
+                field: "header value",
+                value: Excerpt::new(value),
+                at,
+            });
         }
         let mut lines = alloc::string::String::with_capacity(self.0.len().saturating_add(key.len()));
         let others = self.as_headers();

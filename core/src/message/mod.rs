@@ -8,9 +8,11 @@ mod transport;
 
 use core::fmt;
 
-pub use headers::{Headers, MAX_HEADER_BYTES, RESERVED_PREFIX, is_reserved};
 #[cfg(feature = "alloc")]
 pub use headers::HeaderBuf;
+pub use headers::{Headers, MAX_HEADER_BYTES, RESERVED_PREFIX, is_reserved};
+#[cfg(feature = "std")]
+pub use outbox::EncodeError;
 #[cfg(feature = "alloc")]
 pub use outbox::{Codec, OutboxMessage};
 #[cfg(feature = "alloc")]

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::{HARD_MAX_PAYLOAD_BYTES, HeaderBuf, MessageKind, MessageRef};
 use crate::id::{
-    Excerpt, Invalid, MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, check_id, check_length, check_text,
+    Invalid, MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, check_id, check_length, check_text,
 };
 
 /// Names the correlation header: what belongs together.
@@ -34,7 +34,10 @@ pub struct Codec {
 
 impl Codec {
     /// JSON, version 1: what events and snapshots use unless told otherwise.
-    pub const JSON: Self = Self { name: Cow::Borrowed("json"), version: 1 };
+    pub const JSON: Self = Self {
+        name: Cow::Borrowed("json"),
+        version: 1,
+    };
 
     /// A codec of this name and version.
     ///
@@ -44,7 +47,11 @@ impl Codec {
         let name = name.into();
         check_text("codec name", &name, MAX_CODEC_BYTES)?;
         if version == 0 {
-            return Err(Invalid::OutOfRange { field: "codec version", value: 0, rule: "at least 1" });
+            return Err(Invalid::OutOfRange {
+                field: "codec version",
+                value: 0,
+                rule: "at least 1",
+            });
         }
         Ok(Self { name, version })
     }
@@ -113,13 +120,14 @@ impl OutboxMessage {
         Self::new(id.into(), name.into(), MessageKind::Command, payload.into())
     }
 
-    /// An event whose payload is `value` as JSON, with a new UUIDv7 as its id.
+    /// An event whose payload is `value` as JSON, with a new `UUIDv7` as its id.
     ///
     /// # Errors
     /// As [`create`](Self::create), and when `value` does not serialise.
     #[cfg(feature = "std")]
     pub fn event_json(name: impl Into<String>, value: &impl serde::Serialize) -> Result<Self, EncodeError> {
-        let payload = serde_json::to_vec(value).map_err(|error| EncodeError::Json(Excerpt::display(&error)))?;
+        let payload = serde_json::to_vec(value)
+            .map_err(|error| EncodeError::Json(crate::id::Excerpt::display(&error)))?;
         Ok(Self::create(new_id(), name, payload)?.with_content_type("application/json")?)
     }
 
@@ -132,7 +140,16 @@ impl OutboxMessage {
             _ => "application/octet-stream",
         });
         let headers = HeaderBuf::new();
-        Ok(Self { id, name, kind, key: None, payload, content_type, headers, delay: Duration::ZERO })
+        Ok(Self {
+            id,
+            name,
+            kind,
+            key: None,
+            payload,
+            content_type,
+            headers,
+            delay: Duration::ZERO,
+        })
     }
 
     /// A message as a store kept it: checked when it was first made, not again.
@@ -145,7 +162,16 @@ impl OutboxMessage {
         content_type: Cow<'static, str>,
         headers: HeaderBuf,
     ) -> Self {
-        Self { id, name, kind, key, payload, content_type, headers, delay: Duration::ZERO }
+        Self {
+            id,
+            name,
+            kind,
+            key,
+            payload,
+            content_type,
+            headers,
+            delay: Duration::ZERO,
+        }
     }
 
     /// Sets the ordering key. Without this, a message that is committed with an aggregate takes the
@@ -179,7 +205,8 @@ impl OutboxMessage {
     pub fn with_codec(mut self, codec: &Codec) -> Result<Self, Invalid> {
         self.headers.set_any("x-postbox-payload-codec", codec.name())?;
         let version = alloc::format!("{}", codec.version());
-        self.headers.set_any("x-postbox-payload-codec-version", &version)?;
+        self.headers
+            .set_any("x-postbox-payload-codec-version", &version)?;
         Ok(self)
     }
 
@@ -221,10 +248,17 @@ impl OutboxMessage {
     }
 
     /// Stamps where the message came from; the key too, when it has none.
-    pub(crate) fn stamp_source(&mut self, kind: &str, id: &str, sequence: u64, key: String) -> Result<(), Invalid> {
+    pub(crate) fn stamp_source(
+        &mut self,
+        kind: &str,
+        id: &str,
+        sequence: u64,
+        key: String,
+    ) -> Result<(), Invalid> {
         self.headers.set_any("x-postbox-source-aggregate-type", kind)?;
         self.headers.set_any("x-postbox-source-aggregate-id", id)?;
-        self.headers.set_any("x-postbox-source-sequence", &alloc::format!("{sequence}"))?;
+        self.headers
+            .set_any("x-postbox-source-sequence", &alloc::format!("{sequence}"))?;
         self.key.get_or_insert(key);
         Ok(())
     }
@@ -240,7 +274,6 @@ impl OutboxMessage {
     }
 
     /// A borrowed view.
-    #[expect(clippy::should_implement_trait, reason = "`AsRef` cannot return a view by value")]
     pub fn as_ref(&self) -> MessageRef<'_> {
         MessageRef {
             id: &self.id,
@@ -260,12 +293,13 @@ impl fmt::Debug for OutboxMessage {
     }
 }
 
-/// A new message id: UUIDv7, which sorts by time.
+/// A new message id: `UUIDv7`, which sorts by time.
 #[cfg(feature = "std")]
 pub(crate) fn new_id() -> String {
     alloc::string::ToString::to_string(&uuid::Uuid::now_v7())
 }
 
+#[cfg(feature = "std")]
 /// A message could not be made from a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -275,5 +309,5 @@ pub enum EncodeError {
     Invalid(#[from] Invalid),
     /// The value does not serialise as JSON.
     #[error("the payload does not serialise: {0}")]
-    Json(Excerpt),
+    Json(crate::id::Excerpt),
 }

@@ -110,7 +110,6 @@ impl Message {
     }
 
     /// A borrowed view; the id is empty when there is none.
-    #[expect(clippy::should_implement_trait, reason = "`AsRef` cannot return a view by value")]
     pub fn as_ref(&self) -> MessageRef<'_> {
         MessageRef {
             id: self.id().unwrap_or_default(),

@@ -139,7 +139,10 @@ pub struct Settled {
 impl Settled {
     /// Nothing settled so far.
     pub const fn none() -> Self {
-        Self { applied: 0, overtaken: [0; MAX_BATCH / 32] }
+        Self {
+            applied: 0,
+            overtaken: [0; MAX_BATCH / 32],
+        }
     }
 
     /// Records that the settlement at `index` was applied.
@@ -166,7 +169,9 @@ impl Settled {
 
     /// Whether the settlement at `index` was refused.
     pub fn is_overtaken(&self, index: usize) -> bool {
-        self.overtaken.get(index / 32).is_some_and(|word| word & (1 << (index % 32)) != 0)
+        self.overtaken
+            .get(index / 32)
+            .is_some_and(|word| word & (1 << (index % 32)) != 0)
     }
 
     /// How many were refused.
@@ -181,7 +186,11 @@ pub(crate) fn check_batch(size: usize) -> Result<(), Invalid> {
         return Ok(());
     }
     let value = u64::try_from(size).unwrap_or(u64::MAX);
-    Err(Invalid::OutOfRange { field: "batch (messages)", value, rule: "between 1 and 1024" })
+    Err(Invalid::OutOfRange {
+        field: "batch (messages)",
+        value,
+        rule: "between 1 and 1024",
+    })
 }
 
 /// Owns an outbox store: repositories and their wrappers. The handle shares the repository's state and

@@ -80,7 +80,11 @@ pub struct OutboxOptions {
 impl OutboxOptions {
     /// The defaults: published messages are deleted at once, dead ones do not block, payloads up to 1 MiB.
     pub const fn new() -> Self {
-        Self { retention: None, dead: DeadPolicy::Skip, max_payload: DEFAULT_MAX_PAYLOAD_BYTES }
+        Self {
+            retention: None,
+            dead: DeadPolicy::Skip,
+            max_payload: DEFAULT_MAX_PAYLOAD_BYTES,
+        }
     }
 
     /// Keeps published messages this long; the backstop purges them afterwards in bounded bites.
@@ -102,7 +106,11 @@ impl OutboxOptions {
     pub fn with_max_payload(mut self, bytes: usize) -> Result<Self, Invalid> {
         if bytes == 0 || bytes > HARD_MAX_PAYLOAD_BYTES {
             let value = u64::try_from(bytes).unwrap_or(u64::MAX);
-            return Err(Invalid::OutOfRange { field: "max payload (bytes)", value, rule: "between 1 and 64 MiB" });
+            return Err(Invalid::OutOfRange {
+                field: "max payload (bytes)",
+                value,
+                rule: "between 1 and 64 MiB",
+            });
         }
         self.max_payload = bytes;
         Ok(self)
