@@ -19,6 +19,8 @@ pub mod runtime;
 pub mod store;
 #[cfg(feature = "alloc")]
 pub mod sync;
+#[cfg(feature = "alloc")]
+pub mod testing;
 pub mod time;
 pub mod wakeup;
 
