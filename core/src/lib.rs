@@ -9,11 +9,21 @@ extern crate std;
 
 #[cfg(feature = "alloc")]
 pub mod aggregate;
+pub mod backstop;
+#[cfg(feature = "alloc")]
+pub mod bus;
 pub mod claim;
+pub mod dispatcher;
 pub mod id;
+#[expect(
+    unsafe_code,
+    reason = "pinning children in place; the invariants stand beside it"
+)]
+pub mod join;
 pub mod lease;
 pub mod message;
 pub mod observe;
+pub mod publisher;
 pub mod retry;
 pub mod runtime;
 pub mod store;

@@ -10,11 +10,20 @@ use crate::time::{Clock, Instant};
 pub trait Timer: Clock {
     /// Resolves at `deadline`, or soon after.
     async fn sleep_until(&self, deadline: Instant);
+
+    /// Whether its time passes at all; only [`NoTimer`] says no.
+    fn runs(&self) -> bool {
+        true
+    }
 }
 
 impl<T: Timer + ?Sized> Timer for &T {
     async fn sleep_until(&self, deadline: Instant) {
         (**self).sleep_until(deadline).await;
+    }
+
+    fn runs(&self) -> bool {
+        (**self).runs()
     }
 }
 
@@ -22,6 +31,10 @@ impl<T: Timer + ?Sized> Timer for &T {
 impl<T: Timer + ?Sized> Timer for alloc::sync::Arc<T> {
     async fn sleep_until(&self, deadline: Instant) {
         (**self).sleep_until(deadline).await;
+    }
+
+    fn runs(&self) -> bool {
+        (**self).runs()
     }
 }
 
@@ -48,6 +61,10 @@ impl Clock for NoTimer {
 impl Timer for NoTimer {
     async fn sleep_until(&self, _: Instant) {
         core::future::pending::<()>().await;
+    }
+
+    fn runs(&self) -> bool {
+        false
     }
 }
 
