@@ -1,7 +1,7 @@
 //! Running a fixed set of futures on one task, each with a waker of its own. Nothing here spawns or keeps
 //! time.
 //!
-//! [`TryJoin`] drives an array, [`JoinVec`] a set whose size is known at run time. Both poll only the
+//! [`TryJoin`] drives an array, `JoinVec` a set whose size is known at run time. Both poll only the
 //! children that were woken, each at most once a turn, and begin each turn behind the child that was first in
 //! the turn before. The first error does not drop the others: they are told to stop and are polled on until
 //! they have stopped, because a future dropped between two awaits may leave a message half handled.
@@ -68,11 +68,6 @@ pub use yield_now::{YieldNow, yield_now};
 
 /// The most children one join may have: 4096.
 ///
-/// An array that is larger does not compile (with wakes of its own), a [`JoinVec`] that is larger is refused.
+/// An array that is larger does not compile (with wakes of its own), a `JoinVec` that is larger is refused.
 /// Many more children than that on one task want tasks of their own.
-#[cfg_attr(
-    not(feature = "alloc"),
-    doc = "",
-    doc = "[`JoinVec`]: https://docs.rs/postbox"
-)]
 pub const MAX_CHILDREN: usize = 4096;
