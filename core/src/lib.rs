@@ -15,10 +15,6 @@ pub mod bus;
 pub mod claim;
 pub mod dispatcher;
 pub mod id;
-#[expect(
-    unsafe_code,
-    reason = "pinning children in place; the invariants stand beside it"
-)]
 pub mod join;
 pub mod lease;
 pub mod message;
