@@ -22,6 +22,8 @@ pub mod observe;
 pub mod publisher;
 pub mod retry;
 pub mod runtime;
+#[cfg(feature = "alloc")]
+pub mod service;
 pub mod store;
 #[cfg(feature = "alloc")]
 pub mod sync;

@@ -85,6 +85,19 @@ mod dynamic {
     pub trait DynTimer: Clock + Send + Sync {
         /// [`Timer::sleep_until`](super::Timer::sleep_until), boxed.
         fn sleep_until_dyn(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+        /// [`Timer::runs`](super::Timer::runs).
+        fn runs_dyn(&self) -> bool;
+    }
+
+    impl super::Timer for dyn DynTimer + '_ {
+        async fn sleep_until(&self, deadline: Instant) {
+            self.sleep_until_dyn(deadline).await;
+        }
+
+        fn runs(&self) -> bool {
+            self.runs_dyn()
+        }
     }
 
     impl core::fmt::Debug for dyn DynTimer {
@@ -126,6 +139,10 @@ macro_rules! dyn_timer {
                 $crate::__private::Box<dyn ::core::future::Future<Output = ()> + ::core::marker::Send + '_>,
             > {
                 $crate::__private::Box::pin($crate::runtime::Timer::sleep_until(self, deadline))
+            }
+
+            fn runs_dyn(&self) -> bool {
+                $crate::runtime::Timer::runs(self)
             }
         }
     };

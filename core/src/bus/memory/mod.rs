@@ -97,6 +97,7 @@ impl InMemoryBus {
     ///
     /// # Errors
     /// [`BusFull`].
+    #[expect(clippy::unused_async, reason = "buses are awaited")]
     pub async fn send(&self, name: &str, payload: impl Into<Vec<u8>>) -> Result<(), BusFull> {
         self.push(Message::new(name, MessageKind::Command, payload))
     }
@@ -105,6 +106,7 @@ impl InMemoryBus {
     ///
     /// # Errors
     /// [`BusFull`].
+    #[expect(clippy::unused_async, reason = "buses are awaited")]
     pub async fn publish(&self, name: &str, payload: impl Into<Vec<u8>>) -> Result<(), BusFull> {
         self.push(Message::new(name, MessageKind::Event, payload))
     }
@@ -163,7 +165,9 @@ impl InMemoryBus {
         let count = self.shared.state.with(|state| {
             let letters = take(state);
             let count = letters.len();
-            letters.into_iter().for_each(|letter| state.requeue(letter));
+            for letter in letters {
+                state.requeue(letter);
+            }
             count
         });
         self.shared.bell.ring();
