@@ -47,7 +47,7 @@ fn a_wake_polls_only_the_woken_child() {
             assert!(task.poll(join.as_mut()).is_pending());
             assert_eq!(board.polled(), [index], "of {N}");
             assert!(task.poll(join.as_mut()).is_pending());
-            assert_eq!(board.polled(), [], "of {N}");
+            assert_eq!(board.polled(), [0_usize; 0], "of {N}");
         }
         for index in 0..N {
             board.finish(index, Ok(()));

@@ -30,12 +30,14 @@
 ///     }
 /// }
 ///
-/// let service = postbox::register_handlers!(
-///     Service::with_repo(()),
-///     command greet,
-///     events self::audit,
-/// );
-/// assert_eq!(service.subscription_plan().events, ["greeted", "left"]);
+/// fn main() {
+///     let service = postbox::register_handlers!(
+///         Service::with_repo(()),
+///         command greet,
+///         events self::audit,
+///     );
+///     assert_eq!(service.subscription_plan().events, ["greeted", "left"]);
+/// }
 /// ```
 ///
 /// ```compile_fail
