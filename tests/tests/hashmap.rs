@@ -48,15 +48,52 @@ mod model {
     postbox_tests::model_conformance!(super::Ram::default());
 }
 
+/// Says that it is durable, and keeps everything because it is never closed: what the checks of durable
+/// stores are tried with here.
+#[derive(Default)]
+struct Kept(Ram);
+
+impl StoreHarness for Kept {
+    type Repository = HashMapRepository;
+
+    fn open(&self, options: OutboxOptions) -> HashMapRepository {
+        self.0.open(options)
+    }
+    fn clock(&self) -> VirtualClock {
+        self.0.clock()
+    }
+    fn is_durable(&self) -> bool {
+        true
+    }
+    fn cases(&self) -> u32 {
+        16
+    }
+}
+
+mod kept {
+    use super::{Kept, now};
+    use postbox_tests::conformance::{outbox, repository};
+
+    postbox_tests::model_conformance!(Kept::default());
+
+    #[test]
+    fn a_store_that_was_reopened_has_everything_it_had() {
+        now(outbox::a_reopened_store_has_everything_it_had(&Kept::default()));
+        now(repository::a_reopened_repository_has_everything_it_had(
+            &Kept::default(),
+        ));
+    }
+}
+
 /// Four threads that claim and settle while two others commit: each message is settled once.
 #[test]
 fn threads_settle_every_message_once() {
     const MESSAGES: usize = 2_000;
     let repository = HashMapRepository::new();
     let start = Arc::new(Barrier::new(6));
-    let settled = Arc::new(AtomicUsize::new(0));
+    let (committed, settled) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let committers = (0..2).map(|committer| {
-        let (repository, start) = (repository.clone(), start.clone());
+        let (repository, start, committed) = (repository.clone(), start.clone(), committed.clone());
         thread::spawn(move || {
             start.wait();
             for n in 0..MESSAGES / 2 {
@@ -67,11 +104,13 @@ fn threads_settle_every_message_once() {
                     ..CommitBatch::new()
                 };
                 now(repository.commit(batch)).unwrap();
+                committed.fetch_add(1, Ordering::Release);
             }
         })
     });
     let workers = (0..4).map(|worker| {
         let (store, start, settled) = (repository.outbox_store(), start.clone(), settled.clone());
+        let committed = committed.clone();
         thread::spawn(move || {
             start.wait();
             let request = ClaimRequest {
@@ -81,12 +120,15 @@ fn threads_settle_every_message_once() {
                 max_abandoned: 1,
                 which: Which::Due,
             };
-            while settled.load(Ordering::Relaxed) < MESSAGES {
+            loop {
+                let all_committed = committed.load(Ordering::Acquire) == MESSAGES;
                 let batch = now(store.claim(&request)).unwrap();
                 let settlements: Vec<_> = batch.iter().map(complete).collect();
                 let applied = now(store.settle(&settlements)).unwrap().applied();
-                assert_eq!(applied, batch.len());
                 settled.fetch_add(applied, Ordering::Relaxed);
+                if all_committed && batch.is_empty() && now(store.counts()).unwrap().in_flight == 0 {
+                    return;
+                }
                 thread::yield_now();
             }
         })

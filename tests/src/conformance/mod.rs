@@ -27,10 +27,15 @@ pub trait StoreHarness {
     /// The clock that the store lives by.
     fn clock(&self) -> VirtualClock;
 
-    /// Capability: durability. Drops `repository` as a crash would and opens its data again. `None`: the
-    /// store forgets.
-    fn reopen(&self, _repository: Self::Repository, _options: OutboxOptions) -> Option<Self::Repository> {
-        None
+    /// Capability: durability. Whether [`reopen`](Self::reopen) finds what was there.
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    /// Ends `repository` as a crash would, and opens its data again. Called on durable stores only, with
+    /// the last handle.
+    fn reopen(&self, repository: Self::Repository, _options: OutboxOptions) -> Self::Repository {
+        repository
     }
 
     /// Capability: counted work. How many rows claims have looked at so far. `None`: it is not counted.
@@ -252,6 +257,7 @@ mod tests {
         include_str!("repository/locks.rs"),
         include_str!("repository/refusals.rs"),
         include_str!("repository/snapshots.rs"),
+        include_str!("repository/values.rs"),
         include_str!("timer.rs"),
     ];
 

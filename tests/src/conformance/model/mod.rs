@@ -5,6 +5,7 @@
 //! short one; its seed is printed, and `POSTBOX_SEED=<seed>` repeats it. `POSTBOX_CASES` sets how many
 //! histories are tried.
 
+mod compare;
 mod history;
 mod reference;
 mod walk;

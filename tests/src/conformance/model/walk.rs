@@ -1,21 +1,20 @@
 //! One history, step by step, over the store and the model at once.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use postbox::aggregate::{Birth, CommitBatch, Repository, RepositoryError};
 use postbox::claim::{Status, Verdict};
 use postbox::id::WorkerId;
 use postbox::lease::Lease;
-use postbox::message::OutboxMessage;
 use postbox::store::{
     ClaimRef, ClaimRequest, HasOutboxStore, OutboxOperator, OutboxOptions, OutboxStore, Which,
 };
 use postbox::time::{Clock, Instant};
 
+use super::compare::{compare, list, new_message, same};
 use super::history::{History, Step};
 use super::reference::{Granted, Model};
-use crate::conformance::fixture::{Held, delayed, held, keyed, message, settlement};
+use crate::conformance::fixture::{Held, held, settlement};
 use crate::conformance::{KeyOf, StoreHarness};
 
 /// Walks through a history; the first difference is the error.
@@ -34,8 +33,11 @@ pub(super) async fn walk<H: StoreHarness>(harness: &H, history: &History) -> Res
     };
     for (number, step) in history.steps.iter().enumerate() {
         let at = |difference| format!("step {number}, {step:?}: {difference}");
+        if matches!(step, Step::Crash) {
+            walk = walk.crash();
+        }
         walk.step(step).await.map_err(at)?;
-        walk.compare().await.map_err(at)?;
+        compare(&walk.repository, &walk.model).await.map_err(at)?;
     }
     Ok(())
 }
@@ -73,10 +75,7 @@ impl<H: StoreHarness> Walk<'_, H> {
             }
             Step::Requeue { picks } => self.requeue(picks).await,
             Step::Purge { limit } => self.purge(*limit).await,
-            Step::Crash => {
-                self.crash();
-                Ok(())
-            }
+            Step::Crash => Ok(()),
         }
     }
 
@@ -239,8 +238,7 @@ impl<H: StoreHarness> Walk<'_, H> {
         let before = self.model.past(now);
         let purged = self.repository.outbox_store().purge(limit).await;
         same("purged", &purged.map_err(|error| error.to_string())?, &expected)?;
-        let kept: Vec<String> = self
-            .list(Status::Published)
+        let kept: Vec<String> = list(&self.repository, Status::Published)
             .await?
             .into_iter()
             .map(|(id, _)| id)
@@ -249,37 +247,18 @@ impl<H: StoreHarness> Walk<'_, H> {
         same("left", &self.model.past(now), &(before - expected))
     }
 
-    fn crash(&mut self) {
-        self.held.clear();
-        if let Some(repository) = self.harness.reopen(self.repository.clone(), self.options) {
-            self.repository = repository;
+    /// All claims are forgotten; what is durable is opened again.
+    fn crash(self) -> Self {
+        let repository = if self.harness.is_durable() {
+            self.harness.reopen(self.repository, self.options)
+        } else {
+            self.repository
+        };
+        Self {
+            repository,
+            held: Vec::new(),
+            ..self
         }
-    }
-
-    /// Everything that can be seen of the store.
-    async fn compare(&self) -> Result<(), String> {
-        for status in [Status::Pending, Status::InFlight, Status::Published, Status::Dead] {
-            same(
-                &format!("{status:?} messages"),
-                &self.list(status).await?,
-                &self.model.list(status),
-            )?;
-        }
-        let counts = self.repository.outbox_store().counts().await;
-        same(
-            "counts",
-            &counts.map_err(|error| error.to_string())?,
-            &self.model.counts(),
-        )
-    }
-
-    async fn list(&self, status: Status) -> Result<Vec<(String, postbox::claim::Entry)>, String> {
-        let listed = self.repository.outbox_store().messages(status, 100_000).await;
-        let listed = listed.map_err(|error| error.to_string())?;
-        Ok(listed
-            .into_iter()
-            .map(|stored| (stored.message.id().to_owned(), stored.entry))
-            .collect())
     }
 
     /// The rows that are picked, each once.
@@ -312,21 +291,4 @@ impl<H: StoreHarness> Walk<'_, H> {
     fn now(&self) -> Instant {
         self.harness.clock().now()
     }
-}
-
-fn same<T: PartialEq + Debug>(what: &str, store: &T, model: &T) -> Result<(), String> {
-    if store == model {
-        return Ok(());
-    }
-    Err(format!(
-        "{what}: the store says\n  {store:?}, the model\n  {model:?}"
-    ))
-}
-
-fn new_message(id: &str, key: Option<u8>, delay: u64) -> OutboxMessage {
-    let message = match key {
-        Some(key) => keyed(id, &format!("key-{key}")),
-        None => message(id),
-    };
-    delayed(message, delay)
 }

@@ -126,7 +126,7 @@ pub async fn claims_by_id_keep_to_the_limit_and_to_commit_order<H: StoreHarness>
     let fixture = Fixture::new(harness);
     fixture.enqueue(&["a", "b", "c", "d"]).await;
     let request = ClaimRequest {
-        which: Which::Ids(&["d", "b", "d", "c"]),
+        which: Which::Ids(&["d", "b", "b", "c", "d"]),
         ..request(A, 2)
     };
     assert_eq!(names(&fixture.claim_with(&request).await), ["b", "c"]);

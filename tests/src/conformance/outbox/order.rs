@@ -144,6 +144,7 @@ pub async fn several_workers_keep_the_order_of_every_key<H: StoreHarness>(harnes
         let batch = (0..5).map(|key| keyed(&format!("{key}-{n:02}"), &format!("key-{key}")));
         fixture.commit(batch.collect()).await;
     }
+    let give_up = fixture.clock.now() + Duration::from_secs(3_600);
     let delivered = RefCell::new(Vec::new());
     let work = |number: u64| {
         let (fixture, delivered) = (&fixture, &delivered);
@@ -174,6 +175,10 @@ pub async fn several_workers_keep_the_order_of_every_key<H: StoreHarness>(harnes
                 if fixture.commits_left().await == 0 {
                     return;
                 }
+                assert!(
+                    fixture.clock.now() < give_up,
+                    "messages are left that nobody is given"
+                );
                 sleep(fixture, Duration::from_millis(50)).await;
             }
         }

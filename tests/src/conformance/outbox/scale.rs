@@ -114,6 +114,10 @@ async fn settle_many<H: StoreHarness>(fixture: &Fixture<H>, verdict: Verdict) {
     let mut settled = 0;
     while settled < MANY {
         let batch = fixture.claim(A, MAX_BATCH).await;
+        assert!(
+            !batch.is_empty(),
+            "{settled} of {MANY} were settled, and the rest is not free"
+        );
         let all: Vec<_> = batch.iter().map(|held| (held, verdict)).collect();
         settled += fixture.settle(&all).await.applied();
     }

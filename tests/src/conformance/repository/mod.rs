@@ -6,9 +6,11 @@ mod locks;
 mod refusals;
 mod sample;
 mod snapshots;
+mod values;
 
 pub use aggregates::*;
 pub use commits::*;
 pub use locks::*;
 pub use refusals::*;
 pub use snapshots::*;
+pub use values::*;
