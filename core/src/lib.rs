@@ -31,9 +31,3 @@ pub mod sync;
 pub mod testing;
 pub mod time;
 pub mod wakeup;
-
-#[doc(hidden)]
-#[cfg(feature = "alloc")]
-pub mod __private {
-    pub use alloc::boxed::Box;
-}

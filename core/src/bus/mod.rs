@@ -135,7 +135,7 @@ macro_rules! dyn_bus {
                 'a,
                 ::core::result::Result<(), $crate::publisher::PublishError<$crate::id::Excerpt>>,
             > {
-                $crate::__private::Box::pin(async move {
+                $crate::runtime::boxed(async move {
                     let publisher = $crate::bus::BusPublisher::new(self);
                     $crate::publisher::AsyncMessagePublisher::publish(&publisher, message)
                         .await
@@ -147,7 +147,7 @@ macro_rules! dyn_bus {
                 &'a self,
                 batch: &'a mut $crate::publisher::PublishBatch<'m>,
             ) -> $crate::publisher::BoxFuture<'a, ()> {
-                $crate::__private::Box::pin(async move {
+                $crate::runtime::boxed(async move {
                     let publisher = $crate::bus::BusPublisher::new(self);
                     $crate::publisher::AsyncMessagePublisher::publish_batch(&publisher, batch).await
                 })

@@ -4,6 +4,7 @@ mod config;
 mod outcome;
 mod pass;
 mod scratch;
+mod verdict;
 
 pub use config::DispatchConfig;
 pub use outcome::{DispatchError, DispatchOutcome};

@@ -3,13 +3,13 @@
 use core::time::Duration;
 
 use super::scratch::Scratch;
+use super::verdict::{Ending, count, verdict};
 use super::{DispatchConfig, DispatchError, DispatchOutcome};
 use crate::claim::Verdict;
-use crate::id::{Excerpt, fnv1a};
-use crate::join::race;
+use crate::id::Excerpt;
+use crate::join::{Either, race};
 use crate::observe::Signal;
-use crate::publisher::{AsyncMessagePublisher, Control, FailureKind, PublishBatch, PublishOutcome};
-use crate::retry::mix;
+use crate::publisher::{AsyncMessagePublisher, Control, PublishBatch, PublishOutcome};
 use crate::runtime::Timer;
 use crate::store::{ClaimRef, ClaimedMessage, OutboxStore, Settlement};
 use crate::time::Instant;
@@ -130,21 +130,30 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         });
 
         let mut held_until = self.held_until;
-        {
+        let panicked = {
             let mut batch = PublishBatch::new(messages.as_slice(), outcomes.as_mut_slice(), self.control);
             let publishing = guarded(self.publisher.publish_batch(&mut batch));
-            race(publishing, self.hold(claims.as_slice(), &mut held_until)).await;
-        }
+            match race(publishing, self.hold(claims.as_slice(), &mut held_until)).await {
+                Either::A(panicked) => panicked,
+                Either::B(()) => false,
+            }
+        };
         self.held_until = held_until;
 
-        let published = outcomes.as_slice().contains(&PublishOutcome::Published);
+        let any_published = outcomes.as_slice().contains(&PublishOutcome::Published);
+        let ending = Ending {
+            any_published,
+            panicked,
+        };
         let outcomes = outcomes.as_slice();
         let settlements = Scratch::collect(held, |at, message| {
-            self.settlement(
-                message,
-                outcomes.get(at).unwrap_or(&PublishOutcome::Waiting),
-                published,
-            )
+            let come = outcomes.get(at).unwrap_or(&PublishOutcome::Waiting);
+            let (verdict, error) = verdict(self.config, message, come, ending);
+            Settlement {
+                claim: message.claim(),
+                verdict,
+                error,
+            }
         });
         let Some(settlements) = settlements else {
             return Ok(outcome);
@@ -189,48 +198,6 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
                     Err(error) => self.store_error("renewing", &error, Duration::ZERO),
                 }
             }
-        }
-    }
-
-    /// What to say of one message.
-    fn settlement<C>(&self, held: &C, come: &PublishOutcome, any_published: bool) -> Settlement<S::Key>
-    where
-        C: ClaimedMessage<Key = S::Key>,
-    {
-        let claim = held.claim();
-        let message = held.message();
-        let id = message.id;
-        let seed = mix(self.config.worker.get() ^ u64::from(claim.fence.attempt)) ^ fnv1a(id.as_bytes());
-        let retry = || self.config.retry.after_failure(held.failures(), held.age(), seed);
-        let pause = || Verdict::Release {
-            after: self.config.outage.pause(0),
-        };
-        let (verdict, error) = match come {
-            PublishOutcome::Published => (Verdict::Complete, Excerpt::EMPTY),
-            PublishOutcome::Waiting => (
-                Verdict::Release {
-                    after: Duration::ZERO,
-                },
-                Excerpt::EMPTY,
-            ),
-            // Nothing came of anything: the broker hangs. Otherwise it is this message that hangs.
-            PublishOutcome::Started if any_published => {
-                (retry(), Excerpt::new("no answer within the timeout"))
-            }
-            PublishOutcome::Started => (pause(), Excerpt::new("no answer within the timeout")),
-            PublishOutcome::Failed { kind, error } => {
-                let verdict = match kind {
-                    FailureKind::Retryable => retry(),
-                    FailureKind::Permanent => Verdict::Bury,
-                    FailureKind::Unavailable => pause(),
-                };
-                (verdict, error.clone())
-            }
-        };
-        Settlement {
-            claim,
-            verdict,
-            error,
         }
     }
 
@@ -301,38 +268,19 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
     }
 }
 
-/// Counts one message.
-fn count(outcome: &mut DispatchOutcome, come: &PublishOutcome, verdict: Verdict) {
-    let counter = match verdict {
-        Verdict::Complete => &mut outcome.published,
-        Verdict::Bury => &mut outcome.dead,
-        Verdict::Retry { .. } => &mut outcome.retried,
-        Verdict::Release { .. } => &mut outcome.released,
-    };
-    *counter = counter.saturating_add(1);
-    if let Verdict::Retry { after } | Verdict::Release { after } = verdict {
-        outcome.due_after(after);
-        let down = matches!(
-            come,
-            PublishOutcome::Failed {
-                kind: FailureKind::Unavailable,
-                ..
-            } | PublishOutcome::Started
-        );
-        outcome.unavailable |= down && matches!(verdict, Verdict::Release { .. });
-    }
-}
-
-/// Runs a publisher; with `std` a panic inside ends the batch instead of the worker. What it had started
-/// then counts as unanswered.
-async fn guarded(publishing: impl Future<Output = ()>) {
+/// Runs a publisher; with `std` a panic inside ends the batch instead of the worker. Says whether it did.
+async fn guarded(publishing: impl Future<Output = ()>) -> bool {
     #[cfg(feature = "std")]
     {
         use futures_util::FutureExt;
-        let _ = core::panic::AssertUnwindSafe(publishing).catch_unwind().await;
+        core::panic::AssertUnwindSafe(publishing)
+            .catch_unwind()
+            .await
+            .is_err()
     }
     #[cfg(not(feature = "std"))]
     {
         publishing.await;
+        false
     }
 }

@@ -1,15 +1,11 @@
 //! Publishers chosen at run time: what a service keeps, so that it needs no type parameter for its bus.
 
-use alloc::boxed::Box;
 use core::fmt;
-use core::pin::Pin;
 
 use super::{AsyncMessagePublisher, PublishBatch, PublishError};
 use crate::id::Excerpt;
 use crate::message::MessageRef;
-
-/// A boxed future that may move between threads.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub use crate::runtime::BoxFuture;
 
 /// The object-safe twin of [`AsyncMessagePublisher`]: one box a batch, not one a message.
 ///
@@ -69,7 +65,7 @@ macro_rules! dyn_publisher {
                 'a,
                 ::core::result::Result<(), $crate::publisher::PublishError<$crate::id::Excerpt>>,
             > {
-                $crate::__private::Box::pin(async move {
+                $crate::runtime::boxed(async move {
                     $crate::publisher::AsyncMessagePublisher::publish(self, message)
                         .await
                         .map_err(|error| error.map(|error| $crate::id::Excerpt::display(&error)))
@@ -80,7 +76,7 @@ macro_rules! dyn_publisher {
                 &'a self,
                 batch: &'a mut $crate::publisher::PublishBatch<'m>,
             ) -> $crate::publisher::BoxFuture<'a, ()> {
-                $crate::__private::Box::pin($crate::publisher::AsyncMessagePublisher::publish_batch(
+                $crate::runtime::boxed($crate::publisher::AsyncMessagePublisher::publish_batch(
                     self, batch,
                 ))
             }

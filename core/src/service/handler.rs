@@ -8,8 +8,9 @@ use core::fmt;
 
 use serde_json::Value;
 
-use super::{Boxed, Context, HandlerError, Service};
+use super::{Context, HandlerError, Service};
 use crate::message::MessageKind;
+use crate::runtime::BoxFuture;
 
 /// What a handler returns: the answer to whoever dispatched the command, or why there is none.
 pub type HandlerResult = Result<Value, HandlerError>;
@@ -100,11 +101,11 @@ type Guard<D> = fn(&Context<'_, D>) -> bool;
 
 /// A handler behind a pointer.
 trait Erased<D>: Send + Sync {
-    fn call_boxed<'a>(&'a self, context: &'a Context<'a, D>) -> Boxed<'a, HandlerResult>;
+    fn call_boxed<'a>(&'a self, context: &'a Context<'a, D>) -> BoxFuture<'a, HandlerResult>;
 }
 
 impl<D, H: for<'a> Handler<'a, D>> Erased<D> for H {
-    fn call_boxed<'a>(&'a self, context: &'a Context<'a, D>) -> Boxed<'a, HandlerResult> {
+    fn call_boxed<'a>(&'a self, context: &'a Context<'a, D>) -> BoxFuture<'a, HandlerResult> {
         Box::pin(self.call(context))
     }
 }

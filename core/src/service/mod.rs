@@ -9,7 +9,6 @@ mod register;
 mod run;
 mod session;
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -289,6 +288,3 @@ impl<D> Service<D> {
         self.refused.get_or_insert(error);
     }
 }
-
-/// Boxes a future for a handler.
-type Boxed<'a, T> = core::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

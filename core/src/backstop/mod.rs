@@ -1,90 +1,27 @@
 //! The endless loop that publishes whatever was left behind: hints first, polling as the net.
 
+mod config;
+mod pace;
+
 use core::pin::pin;
 use core::time::Duration;
+
+pub use config::BackstopConfig;
+use pace::{Loop, Rest};
 
 use crate::dispatcher::{DispatchError, DispatchOutcome, OutboxDispatcher};
 use crate::id::{Excerpt, Invalid};
 use crate::join::{Either, race, yield_now};
 use crate::observe::Signal;
 use crate::publisher::{AsyncMessagePublisher, Control};
-use crate::retry::{Backoff, mix, spread};
 use crate::runtime::Timer;
-use crate::store::{OutboxStore, Which, check_batch};
-use crate::time::Instant;
+use crate::store::{OutboxStore, Which};
 use crate::wakeup::Wakeup;
 
 /// How often published messages past their retention are purged, in bites of [`PURGE_BITE`].
 const PURGE_EVERY: Duration = Duration::from_secs(10);
 /// How many are purged at once.
 const PURGE_BITE: usize = 256;
-
-/// Settings of a [`Backstop`].
-///
-/// ```
-/// use std::time::Duration;
-/// use postbox::backstop::BackstopConfig;
-///
-/// let config = BackstopConfig::new().with_batch(256)?.with_poll(Duration::from_millis(500))?;
-/// assert!(config.with_batch(0).is_err());
-/// # Ok::<(), postbox::id::Invalid>(())
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct BackstopConfig {
-    batch: usize,
-    poll: Duration,
-    store_backoff: Backoff,
-}
-
-impl BackstopConfig {
-    /// The defaults: 32 messages a batch, a poll every second (up to a quarter later, so that workers do
-    /// not poll in step), 1 s doubling to 30 s after store errors.
-    pub const fn new() -> Self {
-        Self {
-            batch: 32,
-            poll: Duration::from_secs(1),
-            store_backoff: Backoff::OUTAGE,
-        }
-    }
-
-    /// Sets how many messages are claimed at once; 1 to [`MAX_BATCH`](crate::store::MAX_BATCH).
-    ///
-    /// # Errors
-    /// [`Invalid`] outside of that.
-    pub fn with_batch(mut self, batch: usize) -> Result<Self, Invalid> {
-        check_batch(batch)?;
-        self.batch = batch;
-        Ok(self)
-    }
-
-    /// Sets how often to look without a hint.
-    ///
-    /// # Errors
-    /// [`Invalid`] for zero.
-    pub fn with_poll(mut self, poll: Duration) -> Result<Self, Invalid> {
-        if poll.is_zero() {
-            return Err(Invalid::OutOfRange {
-                field: "poll (ms)",
-                value: 0,
-                rule: "more than zero",
-            });
-        }
-        self.poll = poll;
-        Ok(self)
-    }
-
-    /// Sets the pauses after store errors.
-    pub const fn with_store_backoff(mut self, backoff: Backoff) -> Self {
-        self.store_backoff = backoff;
-        self
-    }
-}
-
-impl Default for BackstopConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// What a backstop did until it was stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -235,80 +172,5 @@ impl BackstopReport {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         self.published = self.published.saturating_add(count(outcome.published));
         self.dead = self.dead.saturating_add(count(outcome.dead));
-    }
-}
-
-/// How to wait for the next pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
-    /// Not at all, but let others run.
-    Not,
-    /// Until then, whatever is hinted.
-    Pause(Instant),
-    /// Until then, or a hint.
-    Listen(Instant),
-}
-
-/// What the loop remembers between passes.
-#[derive(Debug)]
-struct Loop {
-    poll_at: Instant,
-    purge_at: Instant,
-    /// Passes in a row that found the broker down.
-    outage: u32,
-    /// Passes in a row that found the store failing.
-    errors: u32,
-    seed: u64,
-}
-
-impl Loop {
-    const fn new(now: Instant, seed: u64) -> Self {
-        Self {
-            poll_at: now,
-            purge_at: now,
-            outage: 0,
-            errors: 0,
-            seed,
-        }
-    }
-
-    fn after(
-        &mut self,
-        outcome: &DispatchOutcome,
-        limit: usize,
-        now: Instant,
-        poll: Duration,
-        config: &crate::dispatcher::DispatchConfig,
-    ) -> Rest {
-        self.errors = 0;
-        self.seed = mix(self.seed);
-        if outcome.unavailable {
-            let pause = config.outage().pause(self.outage);
-            self.outage = self.outage.saturating_add(1);
-            (config.observer())(Signal::BrokerDown { pause });
-            return Rest::Pause(now + pause);
-        }
-        if outcome.published > 0 {
-            self.outage = 0;
-        }
-        // A full batch: more may wait. Progress: the next of a key may have become free.
-        if outcome.claimed >= limit || outcome.published > 0 || outcome.dead > 0 {
-            return Rest::Not;
-        }
-        if self.poll_at <= now {
-            let quarter = poll.checked_div(4).unwrap_or_default();
-            self.poll_at = now + poll + spread(quarter, self.seed);
-        }
-        Rest::Listen(
-            outcome
-                .next_due
-                .map_or(self.poll_at, |due| self.poll_at.min(now + due)),
-        )
-    }
-
-    fn after_error(&mut self, now: Instant, backoff: &Backoff) -> Rest {
-        let pause = backoff.pause(self.errors);
-        self.errors = self.errors.saturating_add(1);
-        Rest::Pause(now + pause)
     }
 }
