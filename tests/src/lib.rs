@@ -44,3 +44,8 @@
 )]
 
 pub mod conformance;
+
+/// The README's program, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

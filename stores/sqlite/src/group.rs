@@ -1,0 +1,239 @@
+//! Runs the jobs that wait in one transaction, a savepoint each, so that they share one fsync and fail alone.
+//! Where this runs (a thread, or the caller's poll) is not decided here.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures_channel::oneshot;
+use postbox::store::OutboxOptions;
+use postbox::time::Instant;
+use rusqlite::Connection;
+
+use crate::error::{Fault, SqliteError, is_fatal};
+use crate::open::{self, patiently};
+use crate::options::SqliteOptions;
+
+/// What a piece of work sees: the connection inside of a transaction, the settings, and the store's clock.
+pub(crate) struct Scope<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) options: &'a SqliteOptions,
+    ring: Cell<bool>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) const fn new(connection: &'a Connection, options: &'a SqliteOptions) -> Self {
+        Self {
+            connection,
+            options,
+            ring: Cell::new(false),
+        }
+    }
+
+    /// The present, by the store's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.options.clock.now()
+    }
+
+    pub(crate) const fn outbox(&self) -> &OutboxOptions {
+        &self.options.outbox
+    }
+
+    /// Once this is committed, tells the backstops that there is something to claim.
+    pub(crate) fn ring(&self) {
+        self.ring.set(true);
+    }
+}
+
+/// Work and the one who waits for it.
+pub(crate) trait Job: Send {
+    /// Does the work and keeps the result.
+    fn run(&mut self, scope: &Scope<'_>) -> Ran;
+    /// Replaces the result: the transaction failed as a whole.
+    fn fail(&mut self, error: SqliteError);
+    /// Tells whoever still waits.
+    fn answer(self: Box<Self>);
+}
+
+/// What is to become of a job's part of the transaction.
+pub(crate) enum Ran {
+    Keep,
+    RollBack,
+    /// The whole transaction is lost.
+    Broken(SqliteError),
+}
+
+/// A closure and the channel for its result.
+pub(crate) struct Task<F, T, E> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Task<F, T, E>
+where
+    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
+    T: Send + 'static,
+    E: From<SqliteError> + Send + 'static,
+{
+    pub(crate) fn boxed(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
+        let (reply, answer) = oneshot::channel();
+        let task = Self {
+            work: Some(work),
+            result: None,
+            reply,
+        };
+        (Box::new(task), answer)
+    }
+}
+
+impl<F, T, E> Job for Task<F, T, E>
+where
+    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send,
+    T: Send,
+    E: From<SqliteError> + Send,
+{
+    fn run(&mut self, scope: &Scope<'_>) -> Ran {
+        let Some(work) = self.work.take() else {
+            return Ran::Keep;
+        };
+        let error = match catch_unwind(AssertUnwindSafe(|| work(scope))) {
+            Ok(Ok(value)) => {
+                self.result = Some(Ok(value));
+                return Ran::Keep;
+            }
+            Ok(Err(Fault::Sqlite(error))) if is_fatal(&error) || scope.connection.is_autocommit() => {
+                return Ran::Broken(SqliteError::transaction(error));
+            }
+            Ok(Err(fault)) => fault.into_error(),
+            Err(_) => SqliteError::Panicked.into(),
+        };
+        self.result = Some(Err(error));
+        Ran::RollBack
+    }
+
+    fn fail(&mut self, error: SqliteError) {
+        self.result = Some(Err(error.into()));
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(result) = self.result {
+            // Nobody waits when the future was dropped: the work is done all the same.
+            let _ = self.reply.send(result);
+        }
+    }
+}
+
+/// Owns the write connection.
+pub(crate) struct Writer {
+    options: SqliteOptions,
+    /// `None` after a failure that the connection must not outlive.
+    connection: Option<Connection>,
+}
+
+impl Writer {
+    pub(crate) fn open(options: SqliteOptions) -> Result<Self, SqliteError> {
+        let connection = Some(open::writer(&options)?);
+        Ok(Self { options, connection })
+    }
+
+    /// Runs the jobs in one transaction and answers them all. Returns whether to ring the bell.
+    pub(crate) fn run(&mut self, mut jobs: Vec<Box<dyn Job>>) -> bool {
+        let (ring, failure) = match self.transact(&mut jobs) {
+            Ok(ring) => (ring, None),
+            Err(error) => (false, Some(error)),
+        };
+        for mut job in jobs {
+            if let Some(error) = &failure {
+                job.fail(error.clone());
+            }
+            // A waker is foreign code.
+            let _ = catch_unwind(AssertUnwindSafe(|| job.answer()));
+        }
+        ring
+    }
+
+    /// Takes what the write-ahead log holds over into the file, as far as nobody reads it.
+    pub(crate) fn checkpoint(&self) {
+        if let Some(connection) = &self.connection {
+            let mode = if self.options.path.is_some() { "PASSIVE" } else { "NOOP" };
+            // It is only housekeeping: the next opening does it as well.
+            let _ = connection.pragma_update(None, "wal_checkpoint", mode);
+        }
+    }
+
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<bool, SqliteError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            // A database in memory is gone with its connection: it is never given up below.
+            None => open::writer(&self.options)?,
+        };
+        let outcome = transact(&connection, &self.options, jobs);
+        let spoilt = match &outcome {
+            Ok(_) | Err(Failed::Passing(_)) => !connection.is_autocommit(),
+            Err(Failed::Fatal(_)) => true,
+        };
+        // A failed fsync must not be tried again on this connection: what it believes to be on the disk may
+        // not be. SQLite reads the truth from the file when it is opened anew.
+        if !spoilt || self.options.path.is_none() {
+            self.connection = Some(connection);
+        }
+        outcome.map_err(|(Failed::Passing(error) | Failed::Fatal(error))| error)
+    }
+}
+
+/// Why a transaction failed, and whether the connection may go on.
+enum Failed {
+    Passing(SqliteError),
+    Fatal(SqliteError),
+}
+
+fn transact(
+    connection: &Connection,
+    options: &SqliteOptions,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<bool, Failed> {
+    patiently(options.busy_timeout, || execute(connection, "BEGIN IMMEDIATE")).map_err(|error| {
+        let fatal = is_fatal(&error);
+        let error = SqliteError::transaction(error);
+        if fatal { Failed::Fatal(error) } else { Failed::Passing(error) }
+    })?;
+    let rang = run_all(connection, options, jobs).map_err(|error| {
+        roll_back(connection);
+        Failed::Fatal(error)
+    })?;
+    if let Err(error) = patiently(options.busy_timeout, || execute(connection, "COMMIT")) {
+        roll_back(connection);
+        return Err(Failed::Fatal(SqliteError::commit(error)));
+    }
+    Ok(rang)
+}
+
+fn run_all(
+    connection: &Connection,
+    options: &SqliteOptions,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<bool, SqliteError> {
+    let mut rang = false;
+    for job in jobs {
+        execute(connection, "SAVEPOINT job")?;
+        let scope = Scope::new(connection, options);
+        match job.run(&scope) {
+            Ran::Keep => rang |= scope.ring.get(),
+            Ran::RollBack => execute(connection, "ROLLBACK TO job")?,
+            Ran::Broken(error) => return Err(error),
+        }
+        execute(connection, "RELEASE job")?;
+    }
+    Ok(rang)
+}
+
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() {
+        // What cannot be rolled back is undone when the connection closes.
+        let _ = execute(connection, "ROLLBACK");
+    }
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
+}
