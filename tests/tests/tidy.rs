@@ -54,7 +54,14 @@ const EXECUTORS: &[&str] = &["tokio", "async_std", "smol", "embassy"];
 /// What library code must not do.
 const FORBIDDEN: &[&str] = &["eprintln!", "println!", "todo!(", ".unwrap()"];
 
-const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
+const DOCUMENTS: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+];
 
 /// Paths of somebody's machine, and hosts that a mirror or a registry would put into a file. Split, since
 /// this file is searched as well.

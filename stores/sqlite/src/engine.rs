@@ -91,7 +91,10 @@ impl Engine {
         T: Send + 'static,
         E: From<SqliteError> + Send + 'static,
     {
-        let Place::Threads { reads: Some(reads), .. } = &self.place else {
+        let Place::Threads {
+            reads: Some(reads), ..
+        } = &self.place
+        else {
             return self.write(work).await;
         };
         let (job, answer) = Task::boxed(work);
@@ -127,7 +130,9 @@ fn threads(writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place
     if options.path.is_some() {
         let (sender, jobs) = channel();
         let (connection, options) = (open::reader(options)?, options.clone());
-        spawn("postbox-sqlite-read", move || serve_reads(connection, &jobs, &options))?;
+        spawn("postbox-sqlite-read", move || {
+            serve_reads(connection, &jobs, &options)
+        })?;
         reads = Some(sender);
     }
     Ok(Place::Threads { writes, reads, soft })

@@ -155,7 +155,11 @@ impl Writer {
     /// Takes what the write-ahead log holds over into the file, as far as nobody reads it.
     pub(crate) fn checkpoint(&self) {
         if let Some(connection) = &self.connection {
-            let mode = if self.options.path.is_some() { "PASSIVE" } else { "NOOP" };
+            let mode = if self.options.path.is_some() {
+                "PASSIVE"
+            } else {
+                "NOOP"
+            };
             // It is only housekeeping: the next opening does it as well.
             let _ = connection.pragma_update(None, "wal_checkpoint", mode);
         }
@@ -195,7 +199,11 @@ fn transact(
     patiently(options.busy_timeout, || execute(connection, "BEGIN IMMEDIATE")).map_err(|error| {
         let fatal = is_fatal(&error);
         let error = SqliteError::transaction(error);
-        if fatal { Failed::Fatal(error) } else { Failed::Passing(error) }
+        if fatal {
+            Failed::Fatal(error)
+        } else {
+            Failed::Passing(error)
+        }
     })?;
     let rang = run_all(connection, options, jobs).map_err(|error| {
         roll_back(connection);

@@ -14,7 +14,10 @@ use crate::rows::{DEAD, PENDING, limit, micros, worker};
 /// The fence, in every statement that a holder has run: which row, and under which claim.
 macro_rules! held {
     ($verb:literal) => {
-        concat!($verb, " WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3")
+        concat!(
+            $verb,
+            " WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3"
+        )
     };
 }
 
@@ -38,7 +41,12 @@ pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT 
 
 /// Checks the size of what a holder sends.
 pub(crate) fn check(len: usize) -> Result<(), SqliteError> {
-    Ok(in_range("batch (messages)", len, MAX_BATCH, "between 1 and 1024")?)
+    Ok(in_range(
+        "batch (messages)",
+        len,
+        MAX_BATCH,
+        "between 1 and 1024",
+    )?)
 }
 
 /// Applies each verdict whose fence holds.

@@ -28,10 +28,6 @@ impl Repository {
         }
     }
 
-    pub(crate) fn has(&self, path: &str) -> bool {
-        self.root.join(path).exists()
-    }
-
     /// The file at `path`; empty when it cannot be read as text.
     pub(crate) fn source(&self, path: &str) -> Source {
         Source::new(path, fs::read_to_string(self.root.join(path)).unwrap_or_default())
