@@ -71,7 +71,11 @@ impl Claim {
 
     pub(crate) fn run(&self, scope: &Scope<'_>) -> Result<Vec<SqliteClaimed>, Fault<SqliteError>> {
         let now = scope.now();
-        let sql = if self.ids.is_some() { &CLAIM_IDS } else { &CLAIM_DUE };
+        let sql = if self.ids.is_some() {
+            &CLAIM_IDS
+        } else {
+            &CLAIM_DUE
+        };
         let mut statement: CachedStatement<'_> = scope.connection.prepare_cached(sql)?;
         statement.raw_bind_parameter(1, micros(now))?;
         statement.raw_bind_parameter(2, micros(now + self.lease))?;

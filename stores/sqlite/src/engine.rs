@@ -91,7 +91,10 @@ impl Engine {
         T: Send + 'static,
         E: From<SqliteError> + Send + 'static,
     {
-        let Place::Threads { reads: Some(reads), .. } = &self.place else {
+        let Place::Threads {
+            reads: Some(reads), ..
+        } = &self.place
+        else {
             return self.write(work).await;
         };
         let (job, answer) = Task::boxed(work);
@@ -114,7 +117,7 @@ impl Engine {
 }
 
 fn threads(writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place, SqliteError> {
-    let (writes, orders) = channel();
+    let (sender, orders) = channel();
     let soft = Arc::new(AtomicUsize::new(0));
     let queue = Queue {
         orders,
@@ -123,14 +126,24 @@ fn threads(writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place
     };
     let bell = bell.clone();
     spawn("postbox-sqlite-write", move || queue.serve(writer, &bell))?;
-    let mut reads = None;
-    if options.path.is_some() {
-        let (sender, jobs) = channel();
-        let (connection, options) = (open::reader(options)?, options.clone());
-        spawn("postbox-sqlite-read", move || serve_reads(connection, &jobs, &options))?;
-        reads = Some(sender);
-    }
-    Ok(Place::Threads { writes, reads, soft })
+    let reads = match &options.path {
+        Some(_) => Some(reader(options)?),
+        None => None,
+    };
+    Ok(Place::Threads {
+        writes: sender,
+        reads,
+        soft,
+    })
+}
+
+fn reader(options: &SqliteOptions) -> Result<Sender<Box<dyn Job>>, SqliteError> {
+    let (sender, jobs) = channel();
+    let (connection, options) = (open::reader(options)?, options.clone());
+    spawn("postbox-sqlite-read", move || {
+        serve_reads(connection, &jobs, &options);
+    })?;
+    Ok(sender)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SqliteError> {

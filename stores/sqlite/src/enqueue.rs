@@ -12,8 +12,7 @@ use rusqlite::{Connection, Transaction, TransactionState, params};
 use crate::rows::{IN_FLIGHT, PENDING, SqliteClaimed, micros, worker};
 
 /// Whether an earlier message of the key holds the next one up.
-pub(crate) const IS_HELD: &str =
-    "SELECT EXISTS (SELECT 1 FROM postbox_outbox WHERE key = ?1 AND holds = 1)";
+pub(crate) const IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM postbox_outbox WHERE key = ?1 AND holds = 1)";
 pub(crate) const INSERT: &str = "INSERT INTO postbox_outbox \
     (id, name, kind, key, content_type, headers, state, blocked, due, worker, attempt, committed_at, payload) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING";
@@ -44,10 +43,7 @@ pub(crate) const INSERT: &str = "INSERT INTO postbox_outbox \
 /// [`EnqueueError`]: none of the messages is stored, and the transaction is as it was before.
 ///
 /// [`TransactionBehavior::Immediate`]: rusqlite::TransactionBehavior::Immediate
-pub fn enqueue(
-    transaction: &Transaction<'_>,
-    messages: &[OutboxMessage],
-) -> Result<Enqueued, EnqueueError> {
+pub fn enqueue(transaction: &Transaction<'_>, messages: &[OutboxMessage]) -> Result<Enqueued, EnqueueError> {
     let options = (DEFAULT_MAX_PAYLOAD_BYTES, None);
     enqueue_with(transaction, messages, options, &SystemClock)
 }

@@ -106,9 +106,7 @@ impl From<SqliteError> for RepositoryError {
     fn from(error: SqliteError) -> Self {
         match error {
             SqliteError::Invalid(invalid) => Self::Invalid(invalid),
-            SqliteError::Unknown { .. } => Self::Unknown {
-                source: error.into(),
-            },
+            SqliteError::Unknown { .. } => Self::Unknown { source: error.into() },
             error => Self::store(error),
         }
     }

@@ -155,9 +155,8 @@ impl Writer {
     /// Takes what the write-ahead log holds over into the file, as far as nobody reads it.
     pub(crate) fn checkpoint(&self) {
         if let Some(connection) = &self.connection {
-            let mode = if self.options.path.is_some() { "PASSIVE" } else { "NOOP" };
             // It is only housekeeping: the next opening does it as well.
-            let _ = connection.pragma_update(None, "wal_checkpoint", mode);
+            let _ = connection.pragma_update(None, "wal_checkpoint", "passive");
         }
     }
 
@@ -195,7 +194,11 @@ fn transact(
     patiently(options.busy_timeout, || execute(connection, "BEGIN IMMEDIATE")).map_err(|error| {
         let fatal = is_fatal(&error);
         let error = SqliteError::transaction(error);
-        if fatal { Failed::Fatal(error) } else { Failed::Passing(error) }
+        if fatal {
+            Failed::Fatal(error)
+        } else {
+            Failed::Passing(error)
+        }
     })?;
     let rang = run_all(connection, options, jobs).map_err(|error| {
         roll_back(connection);
@@ -213,6 +216,19 @@ fn run_all(
     options: &SqliteOptions,
     jobs: &mut [Box<dyn Job>],
 ) -> Result<bool, SqliteError> {
+    if let [job] = jobs {
+        let scope = Scope::new(connection, options);
+        return match job.run(&scope) {
+            Ran::Keep => Ok(scope.ring.get()),
+            // Alone in its transaction: no savepoint is needed. What comes is an empty commit.
+            Ran::RollBack => {
+                execute(connection, "ROLLBACK")?;
+                execute(connection, "BEGIN")?;
+                Ok(false)
+            }
+            Ran::Broken(error) => Err(error),
+        };
+    }
     let mut rang = false;
     for job in jobs {
         execute(connection, "SAVEPOINT job")?;
@@ -236,4 +252,58 @@ fn roll_back(connection: &Connection) {
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(rows: u32) -> (Box<dyn Job>, oneshot::Receiver<Result<usize, SqliteError>>) {
+        Task::boxed(move |scope: &Scope<'_>| {
+            let sql = format!(
+                "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows})
+                 INSERT INTO postbox_outbox (id, name, payload) SELECT '{rows}-' || n, 'n', zeroblob(4000) FROM c"
+            );
+            Ok(scope.connection.execute(&sql, [])?)
+        })
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_whole_group_and_the_next_one_gets_a_new_connection() {
+        let path = std::env::temp_dir().join(format!("postbox-sqlite-full-{}.db", std::process::id()));
+        let mut writer = Writer::open(SqliteOptions::file(&path)).unwrap();
+        let connection = writer.connection.as_ref().unwrap();
+        // The limit belongs to this connection, as a full disk belongs to this moment.
+        connection.pragma_update(None, "max_page_count", 60).unwrap();
+        let ((small, mut first), (large, mut second)) = (insert(1), insert(1_000));
+        writer.run(vec![small, large]);
+        for answer in [&mut first, &mut second] {
+            let answer = answer.try_recv().unwrap().unwrap();
+            assert!(matches!(answer, Err(SqliteError::Full { .. })), "{answer:?}");
+        }
+        assert!(writer.connection.is_none());
+        let (again, mut answer) = insert(1_000);
+        writer.run(vec![again]);
+        assert_eq!(answer.try_recv().unwrap().unwrap().unwrap(), 1_000);
+        drop(writer);
+        let _ = std::fs::remove_file(path);
+    }
+
+    #[test]
+    fn only_a_commit_that_failed_on_the_disk_has_an_unknown_outcome() {
+        use postbox::aggregate::RepositoryError;
+        use rusqlite::ffi;
+
+        let commit = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(is_fatal(&error), code != ffi::SQLITE_BUSY);
+            RepositoryError::from(SqliteError::commit(error))
+        };
+        let unknown = commit(ffi::SQLITE_IOERR_FSYNC);
+        assert!(matches!(unknown, RepositoryError::Unknown { .. }), "{unknown}");
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_FULL] {
+            let certain = commit(code);
+            assert!(matches!(certain, RepositoryError::Store { .. }), "{certain}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ mod group;
 mod open;
 mod options;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod repository;
 mod rows;
 mod schema;

@@ -73,18 +73,14 @@ pub(crate) fn patiently<T>(
 }
 
 fn is_busy<T>(result: &rusqlite::Result<T>) -> bool {
-    let code = result
-        .as_ref()
-        .err()
-        .and_then(rusqlite::Error::sqlite_error_code);
+    let code = result.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
     matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 fn connect(options: &SqliteOptions) -> Result<Connection, SqliteError> {
     // Each connection stays with one thread at a time, so SQLite's own mutexes are not needed.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match &options.path {
         Some(path) => Connection::open_with_flags(path, flags)?,
         None => Connection::open_in_memory_with_flags(flags)?,
@@ -103,5 +99,7 @@ fn set_up(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<
         Synchronous::Normal => "normal",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    // What savepoints and triggers could need to undo stays in memory, instead of going to a file each time.
+    connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "foreign_keys", true)
 }

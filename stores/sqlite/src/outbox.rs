@@ -107,9 +107,7 @@ impl OutboxStore for SqliteOutboxStore {
     }
 
     async fn purge(&self, limit: usize) -> Result<usize, SqliteError> {
-        self.engine
-            .write(move |scope| settle::purge(scope, limit))
-            .await
+        self.engine.write(move |scope| settle::purge(scope, limit)).await
     }
 
     fn wakeup(&self) -> Watch {
@@ -141,9 +139,7 @@ impl OutboxOperator for SqliteOutboxStore {
 
     async fn requeue(&self, ids: &[&str]) -> Result<usize, SqliteError> {
         let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        self.engine
-            .write(move |scope| settle::requeue(scope, &ids))
-            .await
+        self.engine.write(move |scope| settle::requeue(scope, &ids)).await
     }
 }
 
@@ -161,7 +157,10 @@ fn counts(scope: &Scope<'_>) -> Result<OutboxCounts, Fault<SqliteError>> {
         count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 3) FROM postbox_outbox";
     let mut statement = scope.connection.prepare_cached(sql)?;
     Ok(statement.query_row([], |row| {
-        let count = |index| row.get::<_, i64>(index).map(|n| u64::try_from(n).unwrap_or_default());
+        let count = |index| {
+            row.get::<_, i64>(index)
+                .map(|n| u64::try_from(n).unwrap_or_default())
+        };
         Ok(OutboxCounts {
             pending: count(0)?,
             in_flight: count(1)?,

@@ -118,9 +118,11 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
     if known.is_none() {
         return Ok(0);
     }
-    connection.query_row("SELECT coalesce(max(version), 0) FROM postbox_schema", [], |row| {
-        row.get(0)
-    })
+    connection.query_row(
+        "SELECT coalesce(max(version), 0) FROM postbox_schema",
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// The steps that a file of this version lacks.

@@ -14,7 +14,10 @@ use crate::rows::{DEAD, PENDING, limit, micros, worker};
 /// The fence, in every statement that a holder has run: which row, and under which claim.
 macro_rules! held {
     ($verb:literal) => {
-        concat!($verb, " WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3")
+        concat!(
+            $verb,
+            " WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3"
+        )
     };
 }
 
@@ -30,7 +33,7 @@ pub(crate) const RETURN: &str = held!(
 /// 4 the lease's end. Never earlier than it was.
 pub(crate) const RENEW: &str = held!("UPDATE postbox_outbox SET due = max(due, ?4)");
 /// 1 now, 2 id.
-const REQUEUE: &str = "UPDATE postbox_outbox SET state = 0, due = ?1, settled_at = NULL, failures = 0, \
+pub(crate) const REQUEUE: &str = "UPDATE postbox_outbox SET state = 0, due = ?1, settled_at = NULL, failures = 0, \
     abandoned = 0, holds = 1 WHERE id = ?2 AND state = 3";
 /// 1 published until, 2 how many.
 pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT seq FROM postbox_outbox \
@@ -38,7 +41,12 @@ pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT 
 
 /// Checks the size of what a holder sends.
 pub(crate) fn check(len: usize) -> Result<(), SqliteError> {
-    Ok(in_range("batch (messages)", len, MAX_BATCH, "between 1 and 1024")?)
+    Ok(in_range(
+        "batch (messages)",
+        len,
+        MAX_BATCH,
+        "between 1 and 1024",
+    )?)
 }
 
 /// Applies each verdict whose fence holds.

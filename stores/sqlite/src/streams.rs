@@ -16,8 +16,7 @@ use crate::error::Fault;
 use crate::group::Scope;
 use crate::rows::{instant, micros};
 
-const VERSION: &str =
-    "SELECT max(sequence) FROM postbox_events WHERE stream_type = ?1 AND stream_id = ?2";
+const VERSION: &str = "SELECT max(sequence) FROM postbox_events WHERE stream_type = ?1 AND stream_id = ?2";
 const APPEND: &str = "INSERT INTO postbox_events (stream_type, stream_id, sequence, name, version, codec, \
     codec_version, recorded_at, metadata, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 const TAIL: &str = "SELECT sequence, name, version, codec, codec_version, recorded_at, metadata, payload \
