@@ -8,7 +8,7 @@ use postbox::store::{ClaimRequest, MAX_BATCH, Which};
 use rusqlite::CachedStatement;
 
 use crate::error::{Fault, SqliteError};
-use crate::group::Scope;
+use crate::job::Scope;
 use crate::options::in_range;
 use crate::rows::{self, SqliteClaimed, limit, micros, worker};
 

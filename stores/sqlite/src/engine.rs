@@ -11,7 +11,8 @@ use postbox::sync::{Bell, Mutex};
 use rusqlite::Connection;
 
 use crate::error::{Fault, SqliteError};
-use crate::group::{Job, Ran, Scope, Task, Writer};
+use crate::group::Writer;
+use crate::job::{Job, Ran, Scope, Task};
 use crate::open;
 use crate::options::{Execution, SqliteOptions};
 

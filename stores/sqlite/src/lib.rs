@@ -9,6 +9,7 @@ mod engine;
 mod enqueue;
 mod error;
 mod group;
+mod job;
 mod open;
 mod options;
 mod outbox;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, StatementStatus, params};
 
 use crate::claim::{CLAIM_DUE, CLAIM_IDS, Claim};
 use crate::enqueue::{INSERT, IS_HELD};
-use crate::group::Scope;
+use crate::job::Scope;
 use crate::schema::migrate;
 use crate::settle::{COMPLETE, KEEP, PURGE, RENEW, REQUEUE, RETURN};
 use crate::{SqliteOptions, rows};

@@ -7,7 +7,7 @@ use postbox::store::{ClaimRef, MAX_BATCH, Settled, Settlement};
 use rusqlite::params;
 
 use crate::error::{Fault, SqliteError};
-use crate::group::Scope;
+use crate::job::Scope;
 use crate::options::in_range;
 use crate::rows::{DEAD, PENDING, limit, micros, worker};
 

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::enqueue::{Inserted, insert};
 use crate::error::Fault;
-use crate::group::Scope;
+use crate::job::Scope;
 use crate::rows::{instant, micros};
 
 const VERSION: &str = "SELECT max(sequence) FROM postbox_events WHERE stream_type = ?1 AND stream_id = ?2";

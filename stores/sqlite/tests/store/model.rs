@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postbox::claim::{Claiming, Entry, Verdict};
-use postbox::store::{ClaimRef, ClaimRequest, DeadPolicy, OutboxOperator, OutboxOptions, OutboxStore, Which};
+use postbox::store::{
+    ClaimRef, ClaimRequest, ClaimedMessage, DeadPolicy, OutboxOperator, OutboxOptions, OutboxStore, Which,
+};
 use postbox::time::Clock;
 use postbox_sqlite::rusqlite::Connection;
 use postbox_sqlite::{SqliteOptions, Synchronous};
 
 use crate::common::*;
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -54,136 +56,157 @@ impl Model {
     }
 }
 
+/// A store, its model, and what happens to both.
+struct History {
+    bench: Bench,
+    model: Model,
+    random: Random,
+    claims: Vec<(u64, ClaimRef<i64>)>,
+}
+
+impl History {
+    fn step(&mut self, step: u64) {
+        match self.random.below(10) {
+            0..=2 => self.commit(step),
+            3..=5 => self.claim(),
+            6 | 7 => self.settle(),
+            8 => self.renew(),
+            _ => self.requeue(),
+        }
+        let seconds = self.random.below(3) * self.random.below(6);
+        self.bench.clock.advance(Duration::from_secs(seconds));
+        for row in self.model.rows.values() {
+            let stored = block_on(self.bench.store.find(&row.id)).unwrap().unwrap();
+            assert_eq!(stored.entry, row.entry, "{} after step {step}", row.id);
+        }
+    }
+
+    fn commit(&mut self, step: u64) {
+        let (now, random) = (self.bench.clock.now(), &mut self.random);
+        let (id, delay) = (format!("m{step}"), Duration::from_secs(random.below(2) * 3));
+        let key = (random.below(4) > 0).then(|| format!("k{}", random.below(3)));
+        let mut message = message(&id).with_delay(delay);
+        if let Some(key) = &key {
+            message = message.with_key(key.as_str()).unwrap();
+        }
+        let birth = random.below(2) == 0;
+        let committed = if birth {
+            self.bench.commit_claimed(vec![message])
+        } else {
+            self.bench.commit(vec![message])
+        };
+        let entry = Entry::pending(now, delay);
+        self.model.rows.insert(step, Row { id, key, entry });
+        let claim = committed.messages[0].claim;
+        assert_eq!(
+            claim.is_some(),
+            birth && delay.is_zero() && self.model.is_free(step)
+        );
+        if let Some(claim) = claim {
+            self.model.rows.get_mut(&step).unwrap().entry = Entry::in_flight(A, LEASE, now);
+            self.claims.push((step, claim));
+        }
+    }
+
+    fn claim(&mut self) {
+        let (now, rows) = (self.bench.clock.now(), &self.model.rows);
+        let worker = if self.random.below(2) == 0 { A } else { B };
+        let limit = usize::try_from(1 + self.random.below(4)).unwrap();
+        let mut free: Vec<_> = rows
+            .keys()
+            .copied()
+            .filter(|order| self.model.is_free(*order))
+            .collect();
+        free.retain(|order| rows[order].entry.due().is_some_and(|due| due <= now));
+        free.sort_by_key(|order| (rows[order].entry.due(), *order));
+        free.truncate(limit);
+        free.sort_unstable();
+        let all: Vec<_> = rows.values().map(|row| row.id.as_str()).collect();
+        let request = ClaimRequest {
+            which: if self.random.below(2) == 0 {
+                Which::Due
+            } else {
+                Which::Ids(&all)
+            },
+            ..due(worker, limit)
+        };
+        let batch = block_on(self.bench.store.claim(&request)).unwrap();
+        free.retain(|order| {
+            let entry = &mut self.model.rows.get_mut(order).unwrap().entry;
+            matches!(entry.claim(worker, LEASE, 3, now), Claiming::Granted(_))
+        });
+        let expected: Vec<_> = free
+            .iter()
+            .map(|order| self.model.rows[order].id.as_str())
+            .collect();
+        assert_eq!(ids(&batch), expected);
+        self.claims
+            .extend(free.into_iter().zip(batch.iter().map(ClaimedMessage::claim)));
+    }
+
+    fn settle(&mut self) {
+        let Some((order, claim)) = self.random.pick(&self.claims).copied() else {
+            return;
+        };
+        let after = Duration::from_secs(self.random.below(3) * 5);
+        let verdict = match self.random.below(5) {
+            0 | 1 => Verdict::Complete,
+            2 => Verdict::Retry { after },
+            3 => Verdict::Release { after },
+            _ => Verdict::Bury,
+        };
+        let (now, row) = (self.bench.clock.now(), self.model.rows.get_mut(&order));
+        let holds = row.is_some_and(|row| row.entry.settle(claim.fence, verdict, now).is_ok());
+        assert_eq!(self.bench.settle(claim, verdict), holds);
+        if holds && verdict == Verdict::Complete {
+            self.model.rows.remove(&order);
+        }
+    }
+
+    fn renew(&mut self) {
+        let Some((order, claim)) = self.random.pick(&self.claims).copied() else {
+            return;
+        };
+        let (now, row) = (self.bench.clock.now(), self.model.rows.get_mut(&order));
+        let holds = row.is_some_and(|row| row.entry.renew(claim.fence, LEASE, now).is_ok());
+        let renewed = block_on(self.bench.store.renew(&[claim], LEASE)).unwrap();
+        assert_eq!(renewed, usize::from(holds));
+    }
+
+    fn requeue(&mut self) {
+        let orders: Vec<_> = self.model.rows.keys().copied().collect();
+        let Some(order) = self.random.pick(&orders) else {
+            return;
+        };
+        let row = self.model.rows.get_mut(order).unwrap();
+        let dead = row.entry.requeue(self.bench.clock.now());
+        let requeued = block_on(self.bench.store.requeue(&[&row.id])).unwrap();
+        assert_eq!(requeued, usize::from(dead));
+    }
+}
+
+/// Held rows whose mark is not what their key says.
+const WRONGLY_MARKED: &str =
+    "SELECT count(*) FROM postbox_outbox AS o WHERE holds = 1 AND blocked <> EXISTS (
+    SELECT 1 FROM postbox_outbox WHERE key = o.key AND holds = 1 AND seq < o.seq)";
+
 fn history(seed: u64, dead: DeadPolicy) {
     let folder = Folder::new();
     let file = SqliteOptions::file(folder.file()).with_synchronous(Synchronous::Normal);
-    let bench = Bench::with(file, OutboxOptions::new().with_dead_policy(dead));
-    let look = Connection::open(folder.file()).unwrap();
-    let mut random = Random(seed);
-    let mut model = Model {
-        rows: BTreeMap::new(),
-        dead,
+    let mut history = History {
+        bench: Bench::with(file, OutboxOptions::new().with_dead_policy(dead)),
+        model: Model {
+            rows: BTreeMap::new(),
+            dead,
+        },
+        random: Random(seed),
+        claims: Vec::new(),
     };
-    let mut claims: Vec<(u64, ClaimRef<i64>)> = Vec::new();
-    for step in 0..300_u64 {
-        let now = bench.clock.now();
-        let worker = if random.below(2) == 0 { A } else { B };
-        match random.below(10) {
-            0..=2 => {
-                let (id, delay) = (format!("m{step}"), Duration::from_secs(random.below(2) * 3));
-                let key = (random.below(4) > 0).then(|| format!("k{}", random.below(3)));
-                let mut message = message(&id).with_delay(delay);
-                if let Some(key) = &key {
-                    message = message.with_key(key.as_str()).unwrap();
-                }
-                let birth = random.below(2) == 0;
-                let committed = if birth {
-                    bench.commit_claimed(vec![message])
-                } else {
-                    bench.commit(vec![message])
-                };
-                let entry = Entry::pending(now, delay);
-                model.rows.insert(step, Row { id, key, entry });
-                let claim = committed.messages[0].claim;
-                assert_eq!(claim.is_some(), birth && delay.is_zero() && model.is_free(step));
-                if let Some(claim) = claim {
-                    model.rows.get_mut(&step).unwrap().entry = Entry::in_flight(A, LEASE, now);
-                    claims.push((step, claim));
-                }
-            }
-            3..=5 => {
-                let limit = usize::try_from(1 + random.below(4)).unwrap();
-                let mut free: Vec<_> = model
-                    .rows
-                    .keys()
-                    .copied()
-                    .filter(|order| model.is_free(*order))
-                    .collect();
-                free.retain(|order| model.rows[order].entry.due().is_some_and(|due| due <= now));
-                free.sort_by_key(|order| (model.rows[order].entry.due(), *order));
-                free.truncate(limit);
-                free.sort_unstable();
-                free.retain(|order| {
-                    let entry = &mut model.rows.get_mut(order).unwrap().entry;
-                    matches!(entry.claim(worker, LEASE, 3, now), Claiming::Granted(_))
-                });
-                let wanted: Vec<_> = model.rows.values().map(|row| row.id.as_str()).collect();
-                let request = ClaimRequest {
-                    which: if random.below(2) == 0 {
-                        Which::Due
-                    } else {
-                        Which::Ids(&wanted)
-                    },
-                    ..due(worker, limit)
-                };
-                let batch = block_on(bench.store.claim(&request)).unwrap();
-                let expected: Vec<_> = free.iter().map(|order| model.rows[order].id.as_str()).collect();
-                assert_eq!(ids(&batch), expected);
-                for (order, claimed) in free.into_iter().zip(&batch) {
-                    let claim = postbox::store::ClaimedMessage::claim(claimed);
-                    claims.push((order, claim));
-                }
-            }
-            6 | 7 => {
-                let Some((order, claim)) = random.pick(&claims).copied() else {
-                    continue;
-                };
-                let after = Duration::from_secs(random.below(3) * 5);
-                let verdict = match random.below(5) {
-                    0 | 1 => Verdict::Complete,
-                    2 => Verdict::Retry { after },
-                    3 => Verdict::Release { after },
-                    _ => Verdict::Bury,
-                };
-                let holds = model
-                    .rows
-                    .get_mut(&order)
-                    .is_some_and(|row| row.entry.settle(claim.fence, verdict, now).is_ok());
-                assert_eq!(bench.settle(claim, verdict), holds);
-                if holds && verdict == Verdict::Complete {
-                    model.rows.remove(&order);
-                }
-            }
-            8 => {
-                let Some((order, claim)) = random.pick(&claims).copied() else {
-                    continue;
-                };
-                let row = model.rows.get_mut(&order);
-                let holds = row.is_some_and(|row| row.entry.renew(claim.fence, LEASE, now).is_ok());
-                assert_eq!(
-                    block_on(bench.store.renew(&[claim], LEASE)).unwrap(),
-                    usize::from(holds)
-                );
-            }
-            _ => {
-                let orders: Vec<_> = model.rows.keys().copied().collect();
-                let Some(order) = random.pick(&orders) else {
-                    continue;
-                };
-                let row = model.rows.get_mut(order).unwrap();
-                let dead = row.entry.requeue(now);
-                assert_eq!(
-                    block_on(bench.store.requeue(&[&row.id])).unwrap(),
-                    usize::from(dead)
-                );
-            }
-        }
-        bench
-            .clock
-            .advance(Duration::from_secs(random.below(3) * random.below(6)));
-        for row in model.rows.values() {
-            let stored = block_on(bench.store.find(&row.id)).unwrap().unwrap();
-            assert_eq!(stored.entry, row.entry, "{} after step {step}", row.id);
-        }
-        let broken: u32 = look
-            .query_row(
-                "SELECT count(*) FROM postbox_outbox AS o WHERE holds = 1 AND blocked <> EXISTS (
-                   SELECT 1 FROM postbox_outbox WHERE key = o.key AND holds = 1 AND seq < o.seq)",
-                [],
-                |row| row.get(0),
-            )
-            .unwrap();
-        assert_eq!(broken, 0, "blocked rows after step {step}");
+    let look = Connection::open(folder.file()).unwrap();
+    for step in 0..300 {
+        history.step(step);
+        let wrong: u32 = look.query_row(WRONGLY_MARKED, [], |row| row.get(0)).unwrap();
+        assert_eq!(wrong, 0, "after step {step}");
     }
 }
 
