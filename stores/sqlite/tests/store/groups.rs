@@ -52,7 +52,11 @@ fn together(repository: &SqliteRepository, gate: &Gate, ids: &[&str]) -> Vec<Res
     let mut cx = Context::from_waker(Waker::noop());
     let mut waiting: Vec<Commit<'_>> = Vec::new();
     for id in ["first"].iter().chain(ids) {
-        let batch = step(id, 0);
+        let mut batch = step(id, 0);
+        if *id == "late" {
+            // Refused when its events are written already.
+            batch.messages.push(message("a-0"));
+        }
         let mut commit: Commit<'_> = Box::pin(async { repository.commit(batch).await.map(drop) });
         assert!(commit.as_mut().poll(&mut cx).is_pending());
         waiting.push(commit);
@@ -66,7 +70,7 @@ fn a_job_that_fails_or_panics_does_not_take_its_group_along() {
     let gate = Arc::new(Gate::default());
     gate.panic_at.store(5, Ordering::SeqCst);
     let repository = SqliteOptions::memory().with_clock(gate.clone()).open().unwrap();
-    let outcomes = together(&repository, &gate, &["a", "b", "a", "c", "d"]);
+    let outcomes = together(&repository, &gate, &["a", "b", "a", "c", "d", "late"]);
     assert!(matches!(
         outcomes[3],
         Err(RepositoryError::ConcurrentWrite { actual: 1, .. })
@@ -75,6 +79,10 @@ fn a_job_that_fails_or_panics_does_not_take_its_group_along() {
         panic!("{:?}", outcomes[4]);
     };
     assert!(matches!(source.downcast_ref(), Some(SqliteError::Panicked)));
+    let Err(RepositoryError::DuplicateMessage { .. }) = &outcomes[6] else {
+        panic!("{:?}", outcomes[6]);
+    };
+    assert_eq!(version(&repository, "late").unwrap(), 0);
     for index in [0, 1, 2, 5] {
         assert!(outcomes[index].is_ok(), "{index}: {:?}", outcomes[index]);
     }
