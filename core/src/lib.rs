@@ -9,13 +9,21 @@ extern crate std;
 
 #[cfg(feature = "alloc")]
 pub mod aggregate;
+pub mod backstop;
+#[cfg(feature = "alloc")]
+pub mod bus;
 pub mod claim;
+pub mod dispatcher;
 pub mod id;
+pub mod join;
 pub mod lease;
 pub mod message;
 pub mod observe;
+pub mod publisher;
 pub mod retry;
 pub mod runtime;
+#[cfg(feature = "alloc")]
+pub mod service;
 pub mod store;
 #[cfg(feature = "alloc")]
 pub mod sync;
@@ -23,9 +31,3 @@ pub mod sync;
 pub mod testing;
 pub mod time;
 pub mod wakeup;
-
-#[doc(hidden)]
-#[cfg(feature = "alloc")]
-pub mod __private {
-    pub use alloc::boxed::Box;
-}

@@ -10,11 +10,20 @@ use crate::time::{Clock, Instant};
 pub trait Timer: Clock {
     /// Resolves at `deadline`, or soon after.
     async fn sleep_until(&self, deadline: Instant);
+
+    /// Whether its time passes at all; only [`NoTimer`] says no.
+    fn runs(&self) -> bool {
+        true
+    }
 }
 
 impl<T: Timer + ?Sized> Timer for &T {
     async fn sleep_until(&self, deadline: Instant) {
         (**self).sleep_until(deadline).await;
+    }
+
+    fn runs(&self) -> bool {
+        (**self).runs()
     }
 }
 
@@ -22,6 +31,10 @@ impl<T: Timer + ?Sized> Timer for &T {
 impl<T: Timer + ?Sized> Timer for alloc::sync::Arc<T> {
     async fn sleep_until(&self, deadline: Instant) {
         (**self).sleep_until(deadline).await;
+    }
+
+    fn runs(&self) -> bool {
+        (**self).runs()
     }
 }
 
@@ -49,10 +62,14 @@ impl Timer for NoTimer {
     async fn sleep_until(&self, _: Instant) {
         core::future::pending::<()>().await;
     }
+
+    fn runs(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(feature = "alloc")]
-pub use dynamic::DynTimer;
+pub use dynamic::{BoxFuture, DynTimer, boxed};
 
 #[cfg(feature = "alloc")]
 mod dynamic {
@@ -61,13 +78,35 @@ mod dynamic {
 
     use super::{Clock, Instant, NoTimer};
 
+    /// A boxed future that may move between threads.
+    pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+    /// Boxes a future: for the macros of this crate, which may be used where there is no `Box` in scope.
+    #[doc(hidden)]
+    pub fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+        Box::pin(future)
+    }
+
     /// A timer behind a pointer: what a service keeps, so that it needs no type parameter for it.
     ///
     /// It says `Send` because an object cannot leak it, so there is no blanket impl; every adapter gives
     /// its own by [`dyn_timer!`](crate::dyn_timer).
     pub trait DynTimer: Clock + Send + Sync {
         /// [`Timer::sleep_until`](super::Timer::sleep_until), boxed.
-        fn sleep_until_dyn(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+        fn sleep_until_dyn(&self, deadline: Instant) -> BoxFuture<'_, ()>;
+
+        /// [`Timer::runs`](super::Timer::runs).
+        fn runs_dyn(&self) -> bool;
+    }
+
+    impl super::Timer for dyn DynTimer + '_ {
+        async fn sleep_until(&self, deadline: Instant) {
+            self.sleep_until_dyn(deadline).await;
+        }
+
+        fn runs(&self) -> bool {
+            self.runs_dyn()
+        }
     }
 
     impl core::fmt::Debug for dyn DynTimer {
@@ -102,13 +141,12 @@ mod dynamic {
 macro_rules! dyn_timer {
     ($timer:ty) => {
         impl $crate::runtime::DynTimer for $timer {
-            fn sleep_until_dyn(
-                &self,
-                deadline: $crate::time::Instant,
-            ) -> ::core::pin::Pin<
-                $crate::__private::Box<dyn ::core::future::Future<Output = ()> + ::core::marker::Send + '_>,
-            > {
-                $crate::__private::Box::pin($crate::runtime::Timer::sleep_until(self, deadline))
+            fn sleep_until_dyn(&self, deadline: $crate::time::Instant) -> $crate::runtime::BoxFuture<'_, ()> {
+                $crate::runtime::boxed($crate::runtime::Timer::sleep_until(self, deadline))
+            }
+
+            fn runs_dyn(&self) -> bool {
+                $crate::runtime::Timer::runs(self)
             }
         }
     };

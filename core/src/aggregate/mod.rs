@@ -3,6 +3,7 @@
 mod batch;
 mod entity;
 mod event;
+mod inbox;
 mod lock;
 mod outbox_commit;
 mod queued;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 pub use batch::{Birth, CommitBatch, Committed, CommittedMessage, InboxReceipt, SnapshotRecord, StreamWrite};
 pub use entity::Entity;
 pub use event::EventRecord;
+pub use inbox::InboxStore;
 pub use lock::StreamLock;
 pub use outbox_commit::{CommitReceipt, OutboxCommit, OutboxCommitting, PublishStatus};
 pub use queued::QueuedRepository;

@@ -16,6 +16,8 @@ pub trait OutboxCommitting<A: Aggregate>: HasOutboxStore {
     /// Commits the aggregate's new events and `messages` (and an inbox receipt) in one transaction. Each
     /// message carries the aggregate as its source and, unless it has one, as its ordering key.
     ///
+    /// With a claim the messages come back as they were stored, to be published; without one, none do.
+    ///
     /// # Errors
     /// [`RepositoryError`]; nothing is stored and the aggregate keeps its new events (except that
     /// [`Unknown`](RepositoryError::Unknown) does not tell).
@@ -25,7 +27,7 @@ pub trait OutboxCommitting<A: Aggregate>: HasOutboxStore {
         messages: Vec<OutboxMessage>,
         claim: Option<Birth>,
         receipt: Option<InboxReceipt>,
-    ) -> Result<Committed<KeyOf<Self>>, RepositoryError>;
+    ) -> Result<(Committed<KeyOf<Self>>, Vec<OutboxMessage>), RepositoryError>;
 
     /// Commits with one pending message: a backstop will publish it.
     async fn commit_outbox_pending(
@@ -33,7 +35,7 @@ pub trait OutboxCommitting<A: Aggregate>: HasOutboxStore {
         aggregate: &mut A,
         message: OutboxMessage,
     ) -> Result<Committed<KeyOf<Self>>, RepositoryError> {
-        self.commit_with(aggregate, vec![message], None, None).await
+        Ok(self.commit_with(aggregate, vec![message], None, None).await?.0)
     }
 
     /// Commits with one message that is born in flight, held by `worker`: the caller publishes it.
@@ -43,7 +45,7 @@ pub trait OutboxCommitting<A: Aggregate>: HasOutboxStore {
         message: OutboxMessage,
         worker: WorkerId,
         lease: Lease,
-    ) -> Result<Committed<KeyOf<Self>>, RepositoryError> {
+    ) -> Result<(Committed<KeyOf<Self>>, Vec<OutboxMessage>), RepositoryError> {
         self.commit_with(aggregate, vec![message], Some(Birth { worker, lease }), None)
             .await
     }
@@ -82,8 +84,8 @@ impl<R: OutboxCommitting<A>, A: Aggregate> OutboxCommit<'_, R, A> {
         Ok(CommitReceipt::pending(&committed))
     }
 
-    /// Commits the aggregate and the message, born in flight: returns the message and, when it is the head
-    /// of its key, the claim under which the caller publishes and settles it.
+    /// Commits the aggregate and the message, born in flight: returns the message as stored and, when it is
+    /// the head of its key, the claim under which the caller publishes and settles it.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
@@ -92,13 +94,10 @@ impl<R: OutboxCommitting<A>, A: Aggregate> OutboxCommit<'_, R, A> {
         aggregate: &mut A,
         worker: WorkerId,
         lease: Lease,
-    ) -> Result<(Committed<KeyOf<R>>, OutboxMessage), RepositoryError> {
-        let message = self.message.clone();
-        let committed = self
-            .repository
+    ) -> Result<(Committed<KeyOf<R>>, Vec<OutboxMessage>), RepositoryError> {
+        self.repository
             .commit_outbox_claimed(aggregate, self.message, worker, lease)
-            .await?;
-        Ok((committed, message))
+            .await
     }
 }
 

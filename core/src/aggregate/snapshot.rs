@@ -62,6 +62,11 @@ impl<R, A> SnapshotAggregateRepository<R, A> {
         Ok(Self { aggregates, every })
     }
 
+    /// The repository without snapshots below.
+    pub const fn aggregates(&self) -> &AggregateRepository<R, A> {
+        &self.aggregates
+    }
+
     /// Commits one message together with an aggregate: `repo.outbox(message).commit(&mut todo).await?`.
     pub const fn outbox(&self, message: OutboxMessage) -> OutboxCommit<'_, Self, A> {
         OutboxCommit::new(self, message)
@@ -151,16 +156,21 @@ impl<R: Repository, A: Snapshottable> OutboxCommitting<A> for SnapshotAggregateR
         messages: Vec<OutboxMessage>,
         claim: Option<Birth>,
         receipt: Option<InboxReceipt>,
-    ) -> Result<Committed<KeyOf<Self>>, RepositoryError> {
+    ) -> Result<(Committed<KeyOf<Self>>, Vec<OutboxMessage>), RepositoryError> {
         let mut batch: CommitBatch = outbox_batch(aggregate, messages, claim, receipt)?;
         batch.snapshots.extend(self.due_snapshot(aggregate)?);
         let snapshotted = !batch.snapshots.is_empty();
+        let stored = if claim.is_some() {
+            batch.messages.clone()
+        } else {
+            Vec::new()
+        };
         let committed = self.repository().commit(batch).await?;
         aggregate.entity_mut().committed();
         if snapshotted {
             aggregate.entity_mut().snapshotted();
         }
-        Ok(committed)
+        Ok((committed, stored))
     }
 }
 

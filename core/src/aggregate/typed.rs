@@ -144,11 +144,16 @@ impl<R: Repository, A: Aggregate> super::OutboxCommitting<A> for AggregateReposi
         messages: Vec<OutboxMessage>,
         claim: Option<Birth>,
         receipt: Option<InboxReceipt>,
-    ) -> Result<Committed<KeyOf<Self>>, RepositoryError> {
+    ) -> Result<(Committed<KeyOf<Self>>, Vec<OutboxMessage>), RepositoryError> {
         let batch = outbox_batch(aggregate, messages, claim, receipt)?;
+        let stored = if claim.is_some() {
+            batch.messages.clone()
+        } else {
+            Vec::new()
+        };
         let committed = self.repository.commit(batch).await?;
         aggregate.entity_mut().committed();
-        Ok(committed)
+        Ok((committed, stored))
     }
 }
 

@@ -206,6 +206,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the shape of an upcaster")]
     fn add_one(fields: Value) -> Result<Value, String> {
         let n = fields.get("n").and_then(Value::as_i64).ok_or("no n")?;
         Ok(json!({ "n": n.saturating_add(1) }))

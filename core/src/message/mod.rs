@@ -1,5 +1,7 @@
 //! Messages: a borrowed view for everyone who only looks, an owned one for those who keep it.
 
+#[cfg(feature = "alloc")]
+mod codec;
 mod headers;
 #[cfg(feature = "alloc")]
 mod outbox;
@@ -9,12 +11,14 @@ mod transport;
 use core::fmt;
 
 #[cfg(feature = "alloc")]
+pub use codec::Codec;
+#[cfg(feature = "std")]
+pub use codec::EncodeError;
+#[cfg(feature = "alloc")]
 pub use headers::HeaderBuf;
 pub use headers::{Headers, MAX_HEADER_BYTES, RESERVED_PREFIX, is_reserved};
-#[cfg(feature = "std")]
-pub use outbox::EncodeError;
 #[cfg(feature = "alloc")]
-pub use outbox::{Codec, OutboxMessage};
+pub use outbox::OutboxMessage;
 #[cfg(feature = "alloc")]
 pub use transport::Message;
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::{HARD_MAX_PAYLOAD_BYTES, HeaderBuf, MessageKind, MessageRef};
+use super::{Codec, HARD_MAX_PAYLOAD_BYTES, HeaderBuf, MessageKind, MessageRef};
 use crate::id::{
     Invalid, MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, check_id, check_length, check_text,
 };
@@ -15,57 +15,6 @@ use crate::id::{
 const CORRELATION_ID: &str = "correlation-id";
 /// Names the causation header: which message led to this one.
 const CAUSATION_ID: &str = "causation-id";
-/// The longest codec name, in bytes.
-const MAX_CODEC_BYTES: usize = 64;
-
-/// How a payload was encoded: a name and a version that starts at 1.
-///
-/// ```
-/// use postbox::message::Codec;
-///
-/// assert_eq!(Codec::JSON.name(), "json");
-/// assert!(Codec::new("bitcode", 0).is_err());
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Codec {
-    name: Cow<'static, str>,
-    version: u32,
-}
-
-impl Codec {
-    /// JSON, version 1: what events and snapshots use unless told otherwise.
-    pub const JSON: Self = Self {
-        name: Cow::Borrowed("json"),
-        version: 1,
-    };
-
-    /// A codec of this name and version.
-    ///
-    /// # Errors
-    /// [`Invalid`] for version 0 and for a blank or over-long name (64 bytes).
-    pub fn new(name: impl Into<Cow<'static, str>>, version: u32) -> Result<Self, Invalid> {
-        let name = name.into();
-        check_text("codec name", &name, MAX_CODEC_BYTES)?;
-        if version == 0 {
-            return Err(Invalid::OutOfRange {
-                field: "codec version",
-                value: 0,
-                rule: "at least 1",
-            });
-        }
-        Ok(Self { name, version })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its version, from 1.
-    pub const fn version(&self) -> u32 {
-        self.version
-    }
-}
 
 /// A message to be stored in the commit that changes the state, and published right after it.
 ///
@@ -125,9 +74,12 @@ impl OutboxMessage {
     /// # Errors
     /// As [`create`](Self::create), and when `value` does not serialise.
     #[cfg(feature = "std")]
-    pub fn event_json(name: impl Into<String>, value: &impl serde::Serialize) -> Result<Self, EncodeError> {
+    pub fn event_json(
+        name: impl Into<String>,
+        value: &impl serde::Serialize,
+    ) -> Result<Self, super::EncodeError> {
         let payload = serde_json::to_vec(value)
-            .map_err(|error| EncodeError::Json(crate::id::Excerpt::display(&error)))?;
+            .map_err(|error| super::EncodeError::Json(crate::id::Excerpt::display(&error)))?;
         Ok(Self::create(new_id(), name, payload)?.with_content_type("application/json")?)
     }
 
@@ -297,17 +249,4 @@ impl fmt::Debug for OutboxMessage {
 #[cfg(feature = "std")]
 pub(crate) fn new_id() -> String {
     alloc::string::ToString::to_string(&uuid::Uuid::now_v7())
-}
-
-#[cfg(feature = "std")]
-/// A message could not be made from a value.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// A part of the message was refused.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// The value does not serialise as JSON.
-    #[error("the payload does not serialise: {0}")]
-    Json(crate::id::Excerpt),
 }

@@ -1,0 +1,21 @@
+//! Postbox on tokio: a timer, a spawner, a backstop with a handle, and shutdown by signal. Nothing is decided here.
+//!
+//! ```no_run
+//! use postbox::{bus::{InMemoryBus, RunOptions}, service::Service};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Service::with_repo(()).with_bus(InMemoryBus::new());
+//! postbox_tokio::run_until_shutdown(&app, RunOptions::idempotent()).await?; // Ctrl-C or SIGTERM
+//! # Ok(())
+//! # }
+//! ```
+
+mod handle;
+mod signal;
+mod timer;
+mod trace;
+
+pub use handle::{BackstopHandle, Shutdown, StopError, spawn_backstop};
+pub use signal::{run_until_shutdown, shutdown_signal};
+pub use timer::{TokioSpawner, TokioTimer};
+pub use trace::trace;

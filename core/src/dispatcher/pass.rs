@@ -1,0 +1,286 @@
+//! One batch of held messages: published under a renewed lease, then settled in one write.
+
+use core::time::Duration;
+
+use super::scratch::Scratch;
+use super::verdict::{Ending, count, verdict};
+use super::{DispatchConfig, DispatchError, DispatchOutcome};
+use crate::claim::Verdict;
+use crate::id::Excerpt;
+use crate::join::{Either, race};
+use crate::observe::Signal;
+use crate::publisher::{AsyncMessagePublisher, Control, PublishBatch, PublishOutcome};
+use crate::runtime::Timer;
+use crate::store::{ClaimRef, ClaimedMessage, OutboxStore, Settlement};
+use crate::time::Instant;
+
+/// How often a settlement is tried when there is no timer to wait with.
+const SETTLE_TRIES: u32 = 3;
+/// The first pause before a settlement is tried again.
+const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether to wait until settlements are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settle {
+    Now,
+    #[cfg_attr(
+        not(feature = "alloc"),
+        expect(dead_code, reason = "handlers need an allocator")
+    )]
+    Soon,
+}
+
+pub(super) struct Pass<'a, S, P, T> {
+    store: &'a S,
+    publisher: &'a P,
+    timer: &'a T,
+    config: &'a DispatchConfig,
+    control: &'a Control,
+    settle: Settle,
+    /// Until when the claims certainly hold, by the timer: counted from before they were asked for.
+    held_until: Instant,
+}
+
+impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
+    /// A pass that is about to claim.
+    pub(super) fn new(
+        store: &'a S,
+        publisher: &'a P,
+        timer: &'a T,
+        config: &'a DispatchConfig,
+        control: &'a Control,
+    ) -> Self {
+        let held_until = timer.now() + config.lease.length();
+        Self {
+            store,
+            publisher,
+            timer,
+            config,
+            control,
+            settle: Settle::Now,
+            held_until,
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(super) fn held_since(mut self, since: Instant) -> Self {
+        self.held_until = since + self.config.lease.length();
+        self
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(super) const fn settling(mut self, settle: Settle) -> Self {
+        self.settle = settle;
+        self
+    }
+
+    /// Renews the claims; how many still held.
+    pub(super) async fn renew<C>(&mut self, held: &[C]) -> Result<usize, DispatchError<S::Error>>
+    where
+        C: ClaimedMessage<Key = S::Key>,
+    {
+        let Some(claims) = Scratch::collect(held, |_, c| c.claim()) else {
+            return Ok(0);
+        };
+        let asked = self.timer.now();
+        let lease = self.config.lease.length();
+        let renewed = self
+            .store
+            .renew(claims.as_slice(), lease)
+            .await
+            .map_err(DispatchError::Store)?;
+        self.held_until = asked + lease;
+        Ok(renewed)
+    }
+
+    /// Publishes and settles what is held.
+    pub(super) async fn publish<C>(&mut self, held: &[C]) -> Result<DispatchOutcome, DispatchError<S::Error>>
+    where
+        C: ClaimedMessage<Key = S::Key>,
+    {
+        self.publish_seen(held, |_, _, _| {}).await
+    }
+
+    /// The same, showing what came of each message before it is settled.
+    pub(super) async fn publish_seen<C>(
+        &mut self,
+        held: &[C],
+        mut observe: impl FnMut(usize, &PublishOutcome, Verdict),
+    ) -> Result<DispatchOutcome, DispatchError<S::Error>>
+    where
+        C: ClaimedMessage<Key = S::Key>,
+    {
+        let mut outcome = DispatchOutcome {
+            requested: held.len(),
+            ..DispatchOutcome::default()
+        };
+        let Some(messages) = Scratch::collect(held, |_, c| c.message()) else {
+            return Ok(outcome);
+        };
+        let Some(claims) = Scratch::collect(held, |_, c| c.claim()) else {
+            return Ok(outcome);
+        };
+        let Some(mut outcomes) = Scratch::collect(held, |_, _| PublishOutcome::Waiting) else {
+            return Ok(outcome);
+        };
+        outcome.claimed = claims.as_slice().len();
+        (self.config.observer)(Signal::Claimed {
+            worker: self.config.worker,
+            messages: outcome.claimed,
+        });
+
+        let mut held_until = self.held_until;
+        let panicked = {
+            let mut batch = PublishBatch::new(messages.as_slice(), outcomes.as_mut_slice(), self.control);
+            let publishing = guarded(self.publisher.publish_batch(&mut batch));
+            match race(publishing, self.hold(claims.as_slice(), &mut held_until)).await {
+                Either::A(panicked) => panicked,
+                Either::B(()) => false,
+            }
+        };
+        self.held_until = held_until;
+
+        let any_published = outcomes.as_slice().contains(&PublishOutcome::Published);
+        let ending = Ending {
+            any_published,
+            panicked,
+        };
+        let outcomes = outcomes.as_slice();
+        let settlements = Scratch::collect(held, |at, message| {
+            let come = outcomes.get(at).unwrap_or(&PublishOutcome::Waiting);
+            let (verdict, error) = verdict(self.config, message, come, ending);
+            Settlement {
+                claim: message.claim(),
+                verdict,
+                error,
+            }
+        });
+        let Some(settlements) = settlements else {
+            return Ok(outcome);
+        };
+        for (at, (come, settlement)) in outcomes.iter().zip(settlements.as_slice()).enumerate() {
+            count(&mut outcome, come, settlement.verdict);
+            observe(at, come, settlement.verdict);
+            if let Some(message) = messages.as_slice().get(at) {
+                self.signal(message.id, settlement);
+            }
+        }
+        self.settle(settlements.as_slice(), &mut outcome).await?;
+        Ok(outcome)
+    }
+
+    /// Renews the lease while the batch moves. Returns when it must not go on: nothing came of it for the
+    /// publish timeout, or the lease could not be renewed and is about to end.
+    async fn hold(&self, claims: &[ClaimRef<S::Key>], held_until: &mut Instant) {
+        let lease = self.config.lease;
+        let mut progress = self.control.progress();
+        let mut renew_at = self.timer.now() + lease.renew_every();
+        let mut stall_at = self.timer.now() + lease.publish_timeout();
+        loop {
+            let end = *held_until - lease.margin();
+            self.timer.sleep_until(end.min(renew_at).min(stall_at)).await;
+            let now = self.timer.now();
+            if now >= end {
+                return;
+            }
+            if now >= stall_at {
+                let seen = self.control.progress();
+                if seen == progress {
+                    return;
+                }
+                progress = seen;
+                stall_at = now + lease.publish_timeout();
+            }
+            if now >= renew_at {
+                renew_at = now + lease.renew_every();
+                match self.store.renew(claims, lease.length()).await {
+                    Ok(_) => *held_until = now + lease.length(),
+                    Err(error) => self.store_error("renewing", &error, Duration::ZERO),
+                }
+            }
+        }
+    }
+
+    fn signal(&self, id: &str, settlement: &Settlement<S::Key>) {
+        let error = settlement.error.as_str();
+        (self.config.observer)(match settlement.verdict {
+            Verdict::Complete => Signal::Published { id },
+            Verdict::Bury => Signal::Buried { id, error },
+            Verdict::Retry { after } | Verdict::Release { after } => Signal::Retrying { id, error, after },
+        });
+    }
+
+    /// Settles, and again if the store fails, as long as the claims hold.
+    async fn settle(
+        &self,
+        settlements: &[Settlement<S::Key>],
+        outcome: &mut DispatchOutcome,
+    ) -> Result<(), DispatchError<S::Error>> {
+        let mut pause = SETTLE_PAUSE;
+        for tries in 1_u32.. {
+            let result = match self.settle {
+                Settle::Now => self
+                    .store
+                    .settle(settlements)
+                    .await
+                    .map(|done| done.overtaken_count()),
+                Settle::Soon => self.store.settle_soon(settlements).await.map(|()| 0),
+            };
+            let error = match result {
+                Ok(overtaken) => {
+                    outcome.overtaken = overtaken;
+                    if overtaken > 0 {
+                        let worker = self.config.worker;
+                        (self.config.observer)(Signal::Overtaken {
+                            worker,
+                            messages: overtaken,
+                        });
+                    }
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let next = self.timer.now() + pause;
+            let over = if self.timer.runs() {
+                next >= self.held_until
+            } else {
+                tries >= SETTLE_TRIES
+            };
+            if over {
+                return Err(DispatchError::Store(error));
+            }
+            self.store_error("settling", &error, pause);
+            if self.timer.runs() {
+                self.timer.sleep_until(next).await;
+            }
+            pause = pause.saturating_mul(2);
+        }
+        Ok(())
+    }
+
+    fn store_error(&self, doing: &'static str, error: &S::Error, pause: Duration) {
+        let error = Excerpt::display(error);
+        (self.config.observer)(Signal::StoreError {
+            doing,
+            error: error.as_str(),
+            pause,
+        });
+    }
+}
+
+/// Runs a publisher; with `std` a panic inside ends the batch instead of the worker. Says whether it did.
+async fn guarded(publishing: impl Future<Output = ()>) -> bool {
+    #[cfg(feature = "std")]
+    {
+        use futures_util::FutureExt;
+        core::panic::AssertUnwindSafe(publishing)
+            .catch_unwind()
+            .await
+            .is_err()
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        publishing.await;
+        false
+    }
+}

@@ -1,0 +1,60 @@
+//! The working lists of one pass: vectors where there is an allocator, small arrays where there is none.
+
+/// The most messages of one pass.
+#[cfg(feature = "alloc")]
+pub(super) const CHUNK: usize = crate::store::MAX_BATCH;
+/// The most messages of one pass: the lists live inside the future.
+#[cfg(not(feature = "alloc"))]
+pub(super) const CHUNK: usize = 8;
+
+/// One to [`CHUNK`] items.
+pub(super) struct Scratch<T> {
+    #[cfg(feature = "alloc")]
+    items: alloc::vec::Vec<T>,
+    #[cfg(not(feature = "alloc"))]
+    items: [T; CHUNK],
+    #[cfg(not(feature = "alloc"))]
+    len: usize,
+}
+
+impl<T> Scratch<T> {
+    /// Makes an item for each of `from` and its position, at most [`CHUNK`]; `None` when there are none.
+    pub(super) fn collect<'s, S>(from: &'s [S], mut make: impl FnMut(usize, &'s S) -> T) -> Option<Self> {
+        let first = from.first()?;
+        #[cfg(feature = "alloc")]
+        {
+            let _ = first;
+            Some(Self {
+                items: from
+                    .iter()
+                    .take(CHUNK)
+                    .enumerate()
+                    .map(|(at, item)| make(at, item))
+                    .collect(),
+            })
+        }
+        // Unused places hold the first item once more.
+        #[cfg(not(feature = "alloc"))]
+        Some(Self {
+            items: core::array::from_fn(|at| {
+                let (at, item) = from.get(at).map_or((0, first), |item| (at, item));
+                make(at, item)
+            }),
+            len: from.len().min(CHUNK),
+        })
+    }
+
+    pub(super) fn as_slice(&self) -> &[T] {
+        #[cfg(feature = "alloc")]
+        return &self.items;
+        #[cfg(not(feature = "alloc"))]
+        return self.items.get(..self.len).unwrap_or_default();
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
+        #[cfg(feature = "alloc")]
+        return &mut self.items;
+        #[cfg(not(feature = "alloc"))]
+        return self.items.get_mut(..self.len).unwrap_or_default();
+    }
+}

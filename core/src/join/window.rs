@@ -1,0 +1,102 @@
+//! A few futures of one kind under way at once, in place: as one ends, another takes its place.
+#![allow(unsafe_code)] // Pinning one slot of a pinned array: see `push`.
+
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// Up to `N` futures in flight, without allocation.
+///
+/// Every wake polls all of them, oldest place first, with the task's own waker: made for small windows.
+/// Futures that are ready at once come out in the order they went in.
+///
+/// # Cancel safety
+/// [`next`](Self::next) may be dropped and called again; nothing is lost. Dropping the window drops what is
+/// under way.
+///
+/// ```
+/// use core::pin::pin;
+/// use postbox::join::Window;
+/// use postbox::testing::{VirtualClock, run};
+///
+/// run(&VirtualClock::new(), async {
+///     let mut window = pin!(Window::<_, 2>::new());
+///     window.as_mut().push(core::future::ready(1));
+///     window.as_mut().push(core::future::ready(2));
+///     assert!(!window.has_room());
+///     assert_eq!(window.as_mut().next().await, Some(1));
+///     assert_eq!(window.as_mut().next().await, Some(2));
+///     assert_eq!(window.as_mut().next().await, None);
+/// })?;
+/// # Ok::<(), postbox::testing::Stalled>(())
+/// ```
+#[derive(Debug)]
+pub struct Window<F, const N: usize> {
+    slots: [Option<F>; N],
+    taken: usize,
+    /// Where to look first.
+    cursor: usize,
+}
+
+impl<F: Future, const N: usize> Window<F, N> {
+    /// Empty.
+    pub const fn new() -> Self {
+        Self {
+            slots: [const { None }; N],
+            taken: 0,
+            cursor: 0,
+        }
+    }
+
+    /// Whether another future fits in.
+    pub const fn has_room(&self) -> bool {
+        self.taken < N
+    }
+
+    /// Takes a future in. Without [room](Self::has_room) it is dropped, unpolled.
+    pub fn push(self: Pin<&mut Self>, future: F) {
+        // SAFETY: `slots` is structurally pinned. A slot is only written while it is empty, so no future
+        // that was pinned is moved; the other fields are never pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        if let Some(slot) = this.slots.iter_mut().find(|slot| slot.is_none()) {
+            *slot = Some(future);
+            this.taken = this.taken.saturating_add(1);
+        }
+    }
+
+    /// The output of the next future that ends; `None` when none is under way.
+    pub async fn next(mut self: Pin<&mut Self>) -> Option<F::Output> {
+        poll_fn(|cx| self.as_mut().poll_next(cx)).await
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        // SAFETY: as in `push`: futures are polled where they lie, and leave only by being dropped there.
+        let this = unsafe { self.get_unchecked_mut() };
+        if this.taken == 0 {
+            return Poll::Ready(None);
+        }
+        let (before, from) = this.slots.split_at_mut_checked(this.cursor).unwrap_or_default();
+        for (step, slot) in from.iter_mut().chain(before).enumerate() {
+            let Some(future) = slot else { continue };
+            // SAFETY: as above.
+            if let Poll::Ready(output) = unsafe { Pin::new_unchecked(future) }.poll(cx) {
+                *slot = None;
+                this.taken = this.taken.saturating_sub(1);
+                this.cursor = this
+                    .cursor
+                    .saturating_add(step)
+                    .saturating_add(1)
+                    .checked_rem(N)
+                    .unwrap_or(0);
+                return Poll::Ready(Some(output));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<F: Future, const N: usize> Default for Window<F, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

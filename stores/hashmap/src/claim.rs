@@ -1,0 +1,157 @@
+//! Claims and renewals: choosing rows, and running core's rule on each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postbox::claim::Claiming;
+use postbox::id::Excerpt;
+use postbox::message::{MessageRef, OutboxMessage};
+use postbox::store::{ClaimRef, ClaimRequest, ClaimedMessage, MAX_BATCH, Which};
+use postbox::time::Instant;
+
+use crate::rows::Rows;
+use crate::schedule::Turn;
+use crate::slab::{HashMapKey, Row};
+
+/// A claimed message, shared with the store: nothing was copied.
+///
+/// ```
+/// use postbox::store::ClaimedMessage;
+///
+/// fn name(claimed: &postbox_hashmap::HashMapClaimed) -> &str {
+///     claimed.message().name
+/// }
+/// # let _ = name;
+/// ```
+#[derive(Clone, Debug)]
+pub struct HashMapClaimed {
+    message: Arc<OutboxMessage>,
+    claim: ClaimRef<HashMapKey>,
+    failures: u32,
+    age: Duration,
+}
+
+impl ClaimedMessage for HashMapClaimed {
+    type Key = HashMapKey;
+
+    fn message(&self) -> MessageRef<'_> {
+        self.message.as_ref().as_ref()
+    }
+    fn claim(&self) -> ClaimRef<HashMapKey> {
+        self.claim
+    }
+    fn failures(&self) -> u32 {
+        self.failures
+    }
+    fn age(&self) -> Duration {
+        self.age
+    }
+}
+
+impl Rows {
+    /// Claims the first free rows, by when they were due and then by commit; returns them by commit.
+    pub(crate) fn claim(&mut self, request: &ClaimRequest<'_>, now: Instant) -> Vec<HashMapClaimed> {
+        let limit = request.limit.min(MAX_BATCH);
+        // All are chosen before any is changed: what a buried row sets free is for the next claim.
+        let mut selected = std::mem::take(&mut self.selected);
+        match request.which {
+            Which::Due => self.select_due(limit, now, &mut selected),
+            Which::Ids(ids) => self.select_ids(ids, limit, now, &mut selected),
+        }
+        selected.sort_unstable_by_key(|((_, sequence), _)| *sequence);
+        let mut batch = Vec::with_capacity(selected.len());
+        for (_, slot) in selected.drain(..) {
+            batch.extend(self.claim_row(slot, request, now));
+        }
+        self.selected = selected;
+        batch
+    }
+
+    /// Renews every claim whose fence holds; returns how many that were.
+    pub(crate) fn renew(&mut self, claims: &[ClaimRef<HashMapKey>], lease: Duration, now: Instant) -> usize {
+        let mut renewed = 0;
+        for claim in claims {
+            let Some(mut entry) = self.row(claim.key).map(|row| row.entry) else {
+                continue;
+            };
+            if entry.renew(claim.fence, lease, now).is_ok() {
+                self.change(claim.key.slot, entry, now);
+                renewed += 1;
+            }
+        }
+        renewed
+    }
+
+    /// Takes out of the schedules what is due first.
+    fn select_due(&mut self, limit: usize, now: Instant, selected: &mut Vec<(Turn, usize)>) {
+        while selected.len() < limit {
+            let pending = self.pending.first(&self.slab);
+            let leased = self.leased.first(&self.slab);
+            let first = match (pending, leased) {
+                (Some(pending), Some(leased)) => pending.min(leased),
+                (Some(only), None) | (None, Some(only)) => only,
+                (None, None) => return,
+            };
+            self.visited += 1;
+            let ((at, _), slot) = first;
+            if at > now {
+                return;
+            }
+            self.unlink(slot);
+            selected.push(first);
+        }
+    }
+
+    /// Chooses those of `ids` that are free, each once.
+    fn select_ids(&mut self, ids: &[&str], limit: usize, now: Instant, selected: &mut Vec<(Turn, usize)>) {
+        for id in ids {
+            let Some(slot) = self.slot_of(id) else { continue };
+            self.visited += 1;
+            selected.extend(
+                self.slab
+                    .get(slot)
+                    .and_then(|row| free(row, now))
+                    .map(|turn| (turn, slot)),
+            );
+        }
+        selected.sort_unstable();
+        selected.dedup();
+        selected.truncate(limit);
+    }
+
+    fn claim_row(&mut self, slot: usize, request: &ClaimRequest<'_>, now: Instant) -> Option<HashMapClaimed> {
+        let row = self.slab.get_mut(slot)?;
+        let mut entry = row.entry;
+        let claiming = entry.claim(request.worker, request.lease, request.max_abandoned, now);
+        let claimed = match claiming {
+            Claiming::Granted(fence) => Some(HashMapClaimed {
+                message: row.message.clone(),
+                claim: ClaimRef {
+                    key: HashMapKey {
+                        slot,
+                        sequence: row.sequence,
+                    },
+                    fence,
+                },
+                failures: entry.failures(),
+                age: now.since(entry.committed()),
+            }),
+            Claiming::Abandoned => {
+                let times = entry.abandoned();
+                row.last_error = Excerpt::display(&format_args!(
+                    "abandoned: {times} leases lapsed without a word from their holders"
+                ));
+                None
+            }
+            Claiming::NotFree => None,
+        };
+        self.change(slot, entry, now);
+        claimed
+    }
+}
+
+/// When a row was due, if it is free: it stands in a schedule of live rows, and its turn has come.
+fn free(row: &Row, now: Instant) -> Option<Turn> {
+    let place = row.place.filter(|place| row.entry.is_live() && place.at <= now)?;
+    Some((place.at, row.sequence))
+}

@@ -1,0 +1,274 @@
+//! What a store or timer author needs to run the suites: the harness, and the macros that make tests of them.
+//!
+//! Every check is an async function named as a sentence; a macro makes one `#[test]` of each. A capability
+//! that a store lacks is declared in its harness, and the check that needs it prints that it was skipped.
+
+mod fixture;
+pub mod model;
+pub mod outbox;
+pub mod repository;
+pub mod timer;
+
+use postbox::aggregate::Repository;
+use postbox::store::{HasOutboxStore, OutboxOperator, OutboxOptions, OutboxStore};
+use postbox::testing::VirtualClock;
+
+/// Says how to open the store under test, in virtual time. One value is one empty store.
+///
+/// The store must take time from [`clock`](Self::clock) only. Its futures may wait for each other and for
+/// the clock, not for anything outside: blocking work runs inline.
+pub trait StoreHarness {
+    /// The repository under test, with its outbox.
+    type Repository: Repository<OutboxStore: OutboxOperator> + Clone;
+
+    /// Opens the store, empty. Called once.
+    fn open(&self, options: OutboxOptions) -> Self::Repository;
+
+    /// The clock that the store lives by.
+    fn clock(&self) -> VirtualClock;
+
+    /// Capability: durability. Whether [`reopen`](Self::reopen) finds what was there.
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    /// Ends `repository` as a crash would, and opens its data again. Called on durable stores only, with
+    /// the last handle.
+    fn reopen(&self, repository: Self::Repository, _options: OutboxOptions) -> Self::Repository {
+        repository
+    }
+
+    /// Capability: counted work. How many rows claims have looked at so far. `None`: it is not counted.
+    fn rows_visited(&self, _repository: &Self::Repository) -> Option<u64> {
+        None
+    }
+
+    /// Capability: hints. Whether another handle's change rings the wakeup before its future resolves.
+    fn hints(&self) -> bool {
+        true
+    }
+
+    /// How many random histories the model test tries; fewer where one takes long.
+    fn cases(&self) -> u32 {
+        256
+    }
+}
+
+/// The outbox of a harness.
+pub type StoreOf<H> = <<H as StoreHarness>::Repository as HasOutboxStore>::OutboxStore;
+/// The key of a row of a harness.
+pub type KeyOf<H> = <StoreOf<H> as OutboxStore>::Key;
+
+/// Runs one check in virtual time. What the macros call.
+#[doc(hidden)]
+pub fn run<F: Future<Output = ()>>(clock: &VirtualClock, check: F) {
+    postbox::testing::run(clock, check).expect("nothing in the check waits for what will never come");
+}
+
+/// Says on standard error that a check did not run, and why.
+pub(crate) fn skip(check: &str, lacking: &str) {
+    eprintln!("skipped: {check}: the harness declares no {lacking}");
+}
+
+/// Makes a `#[test]` of each check of [`outbox`](crate::conformance::outbox): put it into a module of its own.
+///
+/// ```ignore
+/// mod outbox {
+///     postbox_tests::outbox_conformance!(super::Mine::default());
+/// }
+/// ```
+#[macro_export]
+macro_rules! outbox_conformance {
+    ($harness:expr) => {
+        $crate::__conformance! { $harness, outbox:
+            a_claim_has_one_winner_among_many_workers
+            the_oldest_are_claimed_first_and_returned_in_commit_order
+            what_was_due_first_is_claimed_first
+            a_claim_carries_the_message_as_it_was_committed
+            claims_by_id_skip_what_is_not_free
+            claims_by_id_keep_to_the_limit_and_to_commit_order
+            claims_take_no_more_than_their_limit
+            leases_of_900_ms_never_overlap
+            a_stale_settlement_is_refused_and_named_and_the_rest_is_settled
+            a_lapsed_claim_that_nobody_overtook_still_settles
+            a_lapsed_claim_that_nobody_overtook_still_renews
+            a_renewal_never_shortens_a_lease
+            an_overtaken_claim_does_not_renew
+            a_worker_is_fenced_off_from_its_own_earlier_claim
+            a_claim_settles_once
+            an_abandoned_message_ends_dead_with_a_reason
+            a_buried_message_uses_up_a_place_of_the_claim
+            a_retry_is_honoured_to_the_millisecond
+            a_release_counts_no_failure
+            a_release_without_a_pause_is_free_at_once
+            a_burial_keeps_its_reason
+            an_empty_reason_keeps_the_earlier_one
+            requeue_raises_a_fence_that_no_earlier_holder_passes
+            requeue_leaves_all_but_the_dead_alone
+            a_failing_head_blocks_its_key_and_no_other
+            a_claim_never_holds_two_messages_of_one_key
+            a_delayed_head_blocks_its_key
+            a_lapsed_head_still_blocks_its_key
+            a_dead_head_lets_its_key_go_on_by_default
+            a_dead_head_blocks_its_key_if_told_to
+            a_requeued_message_goes_before_the_later_ones_of_its_key
+            a_message_overtaken_by_a_requeue_still_settles
+            several_workers_keep_the_order_of_every_key
+            a_message_is_born_claimed_when_it_is_due_and_the_head
+            a_delayed_message_is_born_pending
+            of_two_messages_of_one_key_only_the_first_is_born_claimed
+            a_message_behind_a_dead_one_is_born_as_the_policy_says
+            the_lease_of_a_birth_starts_at_the_commit
+            a_birth_is_settled_like_any_claim
+            without_a_retention_a_published_message_is_gone
+            published_messages_are_purged_in_bounded_bites
+            a_purge_takes_nothing_but_what_was_published_long_ago
+            an_id_is_taken_as_long_as_its_message_is_kept
+            counts_listings_and_look_ups_agree
+            a_reopened_store_has_everything_it_had
+            a_commit_rings
+            a_commit_that_is_born_claimed_frees_nothing_to_wait_for
+            settling_the_head_rings_for_the_next
+            what_becomes_free_again_rings
+            published_messages_do_not_slow_a_claim
+            dead_messages_do_not_slow_a_claim
+            blocked_messages_do_not_slow_a_claim
+            leased_and_delayed_messages_do_not_slow_a_claim
+        }
+    };
+}
+
+/// Makes a `#[test]` of each check of [`repository`](crate::conformance::repository); use as
+/// [`outbox_conformance!`].
+#[macro_export]
+macro_rules! repository_conformance {
+    ($harness:expr) => {
+        $crate::__conformance! { $harness, repository:
+            a_stream_is_loaded_in_order_whole_or_in_part
+            a_stream_without_events_does_not_exist
+            of_two_writers_on_one_version_one_loses
+            a_commit_stores_all_its_parts
+            a_concurrent_write_stores_nothing
+            a_duplicate_message_stores_nothing
+            a_duplicate_receipt_stores_nothing
+            a_stream_written_twice_stores_nothing
+            a_message_given_twice_stores_nothing
+            a_receipt_given_twice_stores_nothing
+            a_payload_over_the_limit_stores_nothing
+            metadata_is_kept
+            any_bytes_are_kept
+            unicode_and_long_ids_are_kept_apart
+            writers_on_distinct_streams_all_succeed
+            a_reopened_repository_has_everything_it_had
+            an_aggregate_comes_back_as_it_was_committed
+            a_refused_commit_keeps_the_aggregates_new_events
+            a_bad_aggregate_id_stores_nothing
+            several_aggregates_are_committed_together
+            messages_carry_the_aggregate_as_source_and_key
+            old_events_are_upcast_in_a_chain
+            events_that_do_not_decode_are_typed_errors
+            a_snapshot_is_read_first_and_then_only_the_tail
+            a_foreign_snapshot_is_ignored
+            a_snapshot_of_a_newer_shape_is_ignored
+            a_snapshot_newer_than_the_stream_is_ignored
+            a_corrupt_snapshot_is_ignored
+            a_locked_stream_is_served_first_come_first_served
+            locks_of_distinct_streams_do_not_wait
+            a_lock_is_freed_when_the_aggregate_is_dropped
+            a_lock_is_freed_when_the_aggregate_is_committed
+            a_lock_is_freed_when_there_is_nothing_to_load
+            a_lock_is_freed_on_an_error
+            a_lock_is_freed_on_a_rejected_commit
+            a_lock_is_freed_on_a_panic
+            a_cancelled_wait_leaves_the_queue
+        }
+    };
+}
+
+/// Makes a `#[test]` of the [`model`](crate::conformance::model) comparison; use as
+/// [`outbox_conformance!`]. The harness is made anew for every history.
+#[macro_export]
+macro_rules! model_conformance {
+    ($harness:expr) => {
+        #[test]
+        fn random_histories_agree_with_the_model() {
+            $crate::conformance::model::histories_agree(|| $harness);
+        }
+    };
+}
+
+/// Makes a `#[test]` of each check of [`timer`](crate::conformance::timer); the harness is a
+/// [`TimerHarness`](crate::conformance::timer::TimerHarness).
+#[macro_export]
+macro_rules! timer_conformance {
+    ($harness:expr) => {
+        $crate::__timer_conformance! { $harness;
+            a_sleep_never_ends_early
+            a_deadline_in_the_past_resolves_at_once
+            sleeps_end_in_the_order_of_their_deadlines
+            a_dropped_sleep_is_gone
+            a_sleep_that_is_polled_again_keeps_its_deadline
+            time_does_not_go_back
+            the_latest_deadline_does_not_overflow
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance {
+    ($harness:expr, $suite:ident: $($check:ident)*) => { $(
+        #[test]
+        fn $check() {
+            let harness = $harness;
+            let clock = $crate::conformance::StoreHarness::clock(&harness);
+            $crate::conformance::run(&clock, $crate::conformance::$suite::$check(&harness));
+        }
+    )* };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __timer_conformance {
+    ($harness:expr; $($check:ident)*) => { $(
+        #[test]
+        fn $check() {
+            let harness = $harness;
+            let timer = $crate::conformance::timer::TimerHarness::timer(&harness);
+            $crate::conformance::timer::TimerHarness::run(&harness, $crate::conformance::timer::$check(&timer));
+        }
+    )* };
+}
+
+#[cfg(test)]
+mod tests {
+    /// Every file with checks.
+    const SUITES: &[&str] = &[
+        include_str!("outbox/births.rs"),
+        include_str!("outbox/claiming.rs"),
+        include_str!("outbox/failures.rs"),
+        include_str!("outbox/hints.rs"),
+        include_str!("outbox/keeping.rs"),
+        include_str!("outbox/leases.rs"),
+        include_str!("outbox/order.rs"),
+        include_str!("outbox/scale.rs"),
+        include_str!("repository/aggregates.rs"),
+        include_str!("repository/commits.rs"),
+        include_str!("repository/locks.rs"),
+        include_str!("repository/refusals.rs"),
+        include_str!("repository/snapshots.rs"),
+        include_str!("repository/values.rs"),
+        include_str!("timer.rs"),
+    ];
+
+    #[test]
+    fn no_check_is_missing_from_the_macros() {
+        let listed: Vec<&str> = include_str!("mod.rs").lines().map(str::trim).collect();
+        let names = SUITES
+            .iter()
+            .flat_map(|suite| suite.lines())
+            .filter_map(|line| line.strip_prefix("pub async fn ")?.split(['<', '(']).next());
+        let missing: Vec<&str> = names.filter(|name| !listed.contains(name)).collect();
+        assert!(missing.is_empty(), "not run by any macro: {missing:?}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Hints: whatever becomes free to claim rings, so that nobody has to poll fast. Spurious rings are allowed.
+
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use postbox::claim::Verdict;
+use postbox::store::{ClaimRequest, OutboxStore};
+use postbox::wakeup::Wakeup;
+
+use crate::conformance::fixture::{A, B, Fixture, RETRY_AT_ONCE, keyed, message, request};
+use crate::conformance::{StoreHarness, skip};
+
+/// A pending message is worth a look, whether the look or the commit came first.
+pub async fn a_commit_rings<H: StoreHarness>(harness: &H) {
+    let fixture = Fixture::new(harness);
+    let mut hints = fixture.store.wakeup();
+    hear(&mut hints);
+    fixture.enqueue(&["a"]).await;
+    if !harness.hints() {
+        return skip("a_commit_rings", "hints");
+    }
+    assert!(hear(&mut hints), "a commit");
+    fixture.enqueue_keyed("k", &["b"]).await;
+    assert!(hear(&mut hints), "another commit");
+    let mut second = fixture.store.wakeup();
+    hear(&mut second);
+    fixture.enqueue(&["c"]).await;
+    assert!(hear(&mut hints) && hear(&mut second), "everybody hears");
+}
+
+/// What is born claimed is its committer's to publish; the pending rest of the commit rings when it is free.
+pub async fn a_commit_that_is_born_claimed_frees_nothing_to_wait_for<H: StoreHarness>(harness: &H) {
+    let fixture = Fixture::new(harness);
+    let mut hints = fixture.store.wakeup();
+    let born = fixture
+        .commit_claimed(A, vec![keyed("k1", "k"), keyed("k2", "k")])
+        .await;
+    let first = born.into_iter().flatten().next().expect("it was free");
+    if !harness.hints() {
+        return skip("a_commit_that_is_born_claimed_frees_nothing_to_wait_for", "hints");
+    }
+    hear(&mut hints);
+    assert!(fixture.complete(&first).await);
+    assert!(hear(&mut hints), "k2 is free now");
+}
+
+/// The next message of a key is free when the one before it is published, dead or abandoned.
+pub async fn settling_the_head_rings_for_the_next<H: StoreHarness>(harness: &H) {
+    let fixture = Fixture::new(harness);
+    fixture.enqueue_keyed("k", &["k1", "k2", "k3", "k4"]).await;
+    if !harness.hints() {
+        return skip("settling_the_head_rings_for_the_next", "hints");
+    }
+    let mut hints = fixture.store.wakeup();
+    for verdict in [Verdict::Complete, Verdict::Bury] {
+        let head = fixture.claim_one(A).await;
+        hear(&mut hints);
+        assert!(fixture.settle_one(&head, verdict, "").await);
+        assert!(hear(&mut hints), "{verdict:?}");
+    }
+    fixture.claim_one(A).await;
+    fixture.advance(30_000);
+    hear(&mut hints);
+    let last = ClaimRequest {
+        max_abandoned: 1,
+        ..request(B, 1)
+    };
+    assert!(fixture.claim_with(&last).await.is_empty());
+    assert!(hear(&mut hints), "k4 is free now");
+}
+
+/// A release or retry without a pause, and a requeue.
+pub async fn what_becomes_free_again_rings<H: StoreHarness>(harness: &H) {
+    let fixture = Fixture::new(harness);
+    fixture.commit(vec![message("m")]).await;
+    if !harness.hints() {
+        return skip("what_becomes_free_again_rings", "hints");
+    }
+    let mut hints = fixture.store.wakeup();
+    let after = Duration::ZERO;
+    for verdict in [Verdict::Release { after }, RETRY_AT_ONCE] {
+        let held = fixture.claim_one(A).await;
+        hear(&mut hints);
+        assert!(fixture.settle_one(&held, verdict, "").await);
+        assert!(hear(&mut hints), "{verdict:?}");
+    }
+    fixture.bury_next().await;
+    hear(&mut hints);
+    assert_eq!(fixture.requeue(&["m"]).await, 1);
+    assert!(hear(&mut hints), "requeue");
+}
+
+/// Whether there was a hint since the last call.
+fn hear(hints: &mut impl Wakeup) -> bool {
+    let mut heard = false;
+    // One wait may resolve for each ring; after the last one it is quiet.
+    while pin!(hints.wait())
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .is_ready()
+    {
+        heard = true;
+    }
+    heard
+}
