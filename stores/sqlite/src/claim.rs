@@ -8,7 +8,7 @@ use postbox::store::{ClaimRequest, MAX_BATCH, Which};
 use rusqlite::CachedStatement;
 
 use crate::error::{Fault, SqliteError};
-use crate::group::Scope;
+use crate::job::Scope;
 use crate::options::in_range;
 use crate::rows::{self, SqliteClaimed, limit, micros, worker};
 
@@ -19,7 +19,7 @@ const ABANDONED: &str = "its lease lapsed too often without a word from the hold
 const FREE: &str = "SELECT seq FROM postbox_outbox \
     WHERE state < 2 AND blocked = 0 AND due <= ?1 ORDER BY due, seq LIMIT ?4";
 /// The free ones of these ids. The plus keeps SQLite from walking all free rows to find them.
-const FREE_IDS: &str = "SELECT o.seq FROM json_each(?7) AS wanted \
+const FREE_IDS: &str = "SELECT DISTINCT o.seq FROM json_each(?7) AS wanted \
     CROSS JOIN postbox_outbox AS o ON o.id = wanted.value \
     WHERE o.state < 2 AND o.blocked = 0 AND +o.due <= ?1 ORDER BY o.due, o.seq LIMIT ?4";
 

@@ -11,7 +11,8 @@ use postbox::sync::{Bell, Mutex};
 use rusqlite::Connection;
 
 use crate::error::{Fault, SqliteError};
-use crate::group::{Job, Ran, Scope, Task, Writer};
+use crate::group::Writer;
+use crate::job::{Job, Ran, Scope, Task};
 use crate::open;
 use crate::options::{Execution, SqliteOptions};
 
@@ -117,7 +118,7 @@ impl Engine {
 }
 
 fn threads(writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place, SqliteError> {
-    let (writes, orders) = channel();
+    let (sender, orders) = channel();
     let soft = Arc::new(AtomicUsize::new(0));
     let queue = Queue {
         orders,
@@ -126,16 +127,24 @@ fn threads(writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place
     };
     let bell = bell.clone();
     spawn("postbox-sqlite-write", move || queue.serve(writer, &bell))?;
-    let mut reads = None;
-    if options.path.is_some() {
-        let (sender, jobs) = channel();
-        let (connection, options) = (open::reader(options)?, options.clone());
-        spawn("postbox-sqlite-read", move || {
-            serve_reads(connection, &jobs, &options)
-        })?;
-        reads = Some(sender);
-    }
-    Ok(Place::Threads { writes, reads, soft })
+    let reads = match &options.path {
+        Some(_) => Some(reader(options)?),
+        None => None,
+    };
+    Ok(Place::Threads {
+        writes: sender,
+        reads,
+        soft,
+    })
+}
+
+fn reader(options: &SqliteOptions) -> Result<Sender<Box<dyn Job>>, SqliteError> {
+    let (sender, jobs) = channel();
+    let (connection, options) = (open::reader(options)?, options.clone());
+    spawn("postbox-sqlite-read", move || {
+        serve_reads(connection, &jobs, &options);
+    })?;
+    Ok(sender)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SqliteError> {

@@ -1,127 +1,14 @@
 //! Runs the jobs that wait in one transaction, a savepoint each, so that they share one fsync and fail alone.
 //! Where this runs (a thread, or the caller's poll) is not decided here.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use futures_channel::oneshot;
-use postbox::store::OutboxOptions;
-use postbox::time::Instant;
 use rusqlite::Connection;
 
-use crate::error::{Fault, SqliteError, is_fatal};
+use crate::error::{SqliteError, is_fatal};
+use crate::job::{Job, Ran, Scope};
 use crate::open::{self, patiently};
 use crate::options::SqliteOptions;
-
-/// What a piece of work sees: the connection inside of a transaction, the settings, and the store's clock.
-pub(crate) struct Scope<'a> {
-    pub(crate) connection: &'a Connection,
-    pub(crate) options: &'a SqliteOptions,
-    ring: Cell<bool>,
-}
-
-impl<'a> Scope<'a> {
-    pub(crate) const fn new(connection: &'a Connection, options: &'a SqliteOptions) -> Self {
-        Self {
-            connection,
-            options,
-            ring: Cell::new(false),
-        }
-    }
-
-    /// The present, by the store's clock.
-    pub(crate) fn now(&self) -> Instant {
-        self.options.clock.now()
-    }
-
-    pub(crate) const fn outbox(&self) -> &OutboxOptions {
-        &self.options.outbox
-    }
-
-    /// Once this is committed, tells the backstops that there is something to claim.
-    pub(crate) fn ring(&self) {
-        self.ring.set(true);
-    }
-}
-
-/// Work and the one who waits for it.
-pub(crate) trait Job: Send {
-    /// Does the work and keeps the result.
-    fn run(&mut self, scope: &Scope<'_>) -> Ran;
-    /// Replaces the result: the transaction failed as a whole.
-    fn fail(&mut self, error: SqliteError);
-    /// Tells whoever still waits.
-    fn answer(self: Box<Self>);
-}
-
-/// What is to become of a job's part of the transaction.
-pub(crate) enum Ran {
-    Keep,
-    RollBack,
-    /// The whole transaction is lost.
-    Broken(SqliteError),
-}
-
-/// A closure and the channel for its result.
-pub(crate) struct Task<F, T, E> {
-    work: Option<F>,
-    result: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Task<F, T, E>
-where
-    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
-    T: Send + 'static,
-    E: From<SqliteError> + Send + 'static,
-{
-    pub(crate) fn boxed(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
-        let (reply, answer) = oneshot::channel();
-        let task = Self {
-            work: Some(work),
-            result: None,
-            reply,
-        };
-        (Box::new(task), answer)
-    }
-}
-
-impl<F, T, E> Job for Task<F, T, E>
-where
-    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send,
-    T: Send,
-    E: From<SqliteError> + Send,
-{
-    fn run(&mut self, scope: &Scope<'_>) -> Ran {
-        let Some(work) = self.work.take() else {
-            return Ran::Keep;
-        };
-        let error = match catch_unwind(AssertUnwindSafe(|| work(scope))) {
-            Ok(Ok(value)) => {
-                self.result = Some(Ok(value));
-                return Ran::Keep;
-            }
-            Ok(Err(Fault::Sqlite(error))) if is_fatal(&error) || scope.connection.is_autocommit() => {
-                return Ran::Broken(SqliteError::transaction(error));
-            }
-            Ok(Err(fault)) => fault.into_error(),
-            Err(_) => SqliteError::Panicked.into(),
-        };
-        self.result = Some(Err(error));
-        Ran::RollBack
-    }
-
-    fn fail(&mut self, error: SqliteError) {
-        self.result = Some(Err(error.into()));
-    }
-
-    fn answer(self: Box<Self>) {
-        if let Some(result) = self.result {
-            // Nobody waits when the future was dropped: the work is done all the same.
-            let _ = self.reply.send(result);
-        }
-    }
-}
 
 /// Owns the write connection.
 pub(crate) struct Writer {
@@ -155,13 +42,8 @@ impl Writer {
     /// Takes what the write-ahead log holds over into the file, as far as nobody reads it.
     pub(crate) fn checkpoint(&self) {
         if let Some(connection) = &self.connection {
-            let mode = if self.options.path.is_some() {
-                "PASSIVE"
-            } else {
-                "NOOP"
-            };
             // It is only housekeeping: the next opening does it as well.
-            let _ = connection.pragma_update(None, "wal_checkpoint", mode);
+            let _ = connection.pragma_update(None, "wal_checkpoint", "passive");
         }
     }
 
@@ -221,6 +103,19 @@ fn run_all(
     options: &SqliteOptions,
     jobs: &mut [Box<dyn Job>],
 ) -> Result<bool, SqliteError> {
+    if let [job] = jobs {
+        let scope = Scope::new(connection, options);
+        return match job.run(&scope) {
+            Ran::Keep => Ok(scope.ring.get()),
+            // Alone in its transaction: no savepoint is needed. What comes is an empty commit.
+            Ran::RollBack => {
+                execute(connection, "ROLLBACK")?;
+                execute(connection, "BEGIN")?;
+                Ok(false)
+            }
+            Ran::Broken(error) => Err(error),
+        };
+    }
     let mut rang = false;
     for job in jobs {
         execute(connection, "SAVEPOINT job")?;
@@ -244,4 +139,61 @@ fn roll_back(connection: &Connection) {
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_channel::oneshot;
+
+    use super::*;
+    use crate::job::Task;
+
+    fn insert(rows: u32) -> (Box<dyn Job>, oneshot::Receiver<Result<usize, SqliteError>>) {
+        Task::boxed(move |scope: &Scope<'_>| {
+            let sql = format!(
+                "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows})
+                 INSERT INTO postbox_outbox (id, name, payload) SELECT '{rows}-' || n, 'n', zeroblob(4000) FROM c"
+            );
+            Ok(scope.connection.execute(&sql, [])?)
+        })
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_whole_group_and_the_next_one_gets_a_new_connection() {
+        let path = std::env::temp_dir().join(format!("postbox-sqlite-full-{}.db", std::process::id()));
+        let mut writer = Writer::open(SqliteOptions::file(&path)).unwrap();
+        let connection = writer.connection.as_ref().unwrap();
+        // The limit belongs to this connection, as a full disk belongs to this moment.
+        connection.pragma_update(None, "max_page_count", 60).unwrap();
+        let ((small, mut first), (large, mut second)) = (insert(1), insert(1_000));
+        writer.run(vec![small, large]);
+        for answer in [&mut first, &mut second] {
+            let answer = answer.try_recv().unwrap().unwrap();
+            assert!(matches!(answer, Err(SqliteError::Full { .. })), "{answer:?}");
+        }
+        assert!(writer.connection.is_none());
+        let (again, mut answer) = insert(1_000);
+        writer.run(vec![again]);
+        assert_eq!(answer.try_recv().unwrap().unwrap().unwrap(), 1_000);
+        drop(writer);
+        let _ = std::fs::remove_file(path);
+    }
+
+    #[test]
+    fn only_a_commit_that_failed_on_the_disk_has_an_unknown_outcome() {
+        use postbox::aggregate::RepositoryError;
+        use rusqlite::ffi;
+
+        let commit = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(is_fatal(&error), code != ffi::SQLITE_BUSY);
+            RepositoryError::from(SqliteError::commit(error))
+        };
+        let unknown = commit(ffi::SQLITE_IOERR_FSYNC);
+        assert!(matches!(unknown, RepositoryError::Unknown { .. }), "{unknown}");
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_FULL] {
+            let certain = commit(code);
+            assert!(matches!(certain, RepositoryError::Store { .. }), "{certain}");
+        }
+    }
 }

@@ -9,9 +9,12 @@ mod engine;
 mod enqueue;
 mod error;
 mod group;
+mod job;
 mod open;
 mod options;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod repository;
 mod rows;
 mod schema;

@@ -99,5 +99,7 @@ fn set_up(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<
         Synchronous::Normal => "normal",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    // What savepoints and triggers could need to undo stays in memory, instead of going to a file each time.
+    connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "foreign_keys", true)
 }

@@ -17,7 +17,7 @@ use crate::claim::Claim;
 use crate::engine::Engine;
 use crate::enqueue::{EnqueueError, Enqueued, enqueue_with};
 use crate::error::{Fault, SqliteError};
-use crate::group::Scope;
+use crate::job::Scope;
 use crate::rows::{self, DEAD, IN_FLIGHT, PENDING, PUBLISHED, SqliteClaimed, limit};
 use crate::settle;
 

@@ -7,7 +7,7 @@ use postbox::store::{ClaimRef, MAX_BATCH, Settled, Settlement};
 use rusqlite::params;
 
 use crate::error::{Fault, SqliteError};
-use crate::group::Scope;
+use crate::job::Scope;
 use crate::options::in_range;
 use crate::rows::{DEAD, PENDING, limit, micros, worker};
 
@@ -33,7 +33,7 @@ pub(crate) const RETURN: &str = held!(
 /// 4 the lease's end. Never earlier than it was.
 pub(crate) const RENEW: &str = held!("UPDATE postbox_outbox SET due = max(due, ?4)");
 /// 1 now, 2 id.
-const REQUEUE: &str = "UPDATE postbox_outbox SET state = 0, due = ?1, settled_at = NULL, failures = 0, \
+pub(crate) const REQUEUE: &str = "UPDATE postbox_outbox SET state = 0, due = ?1, settled_at = NULL, failures = 0, \
     abandoned = 0, holds = 1 WHERE id = ?2 AND state = 3";
 /// 1 published until, 2 how many.
 pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT seq FROM postbox_outbox \

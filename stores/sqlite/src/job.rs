@@ -1,0 +1,123 @@
+//! One piece of work and the one who waits for it: what a group is made of.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures_channel::oneshot;
+use postbox::store::OutboxOptions;
+use postbox::time::Instant;
+use rusqlite::Connection;
+
+use crate::error::{Fault, SqliteError, is_fatal};
+use crate::options::SqliteOptions;
+
+/// What a piece of work sees: the connection inside of a transaction, the settings, and the store's clock.
+pub(crate) struct Scope<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) options: &'a SqliteOptions,
+    /// Whether to ring the bell after the commit.
+    pub(crate) ring: Cell<bool>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) const fn new(connection: &'a Connection, options: &'a SqliteOptions) -> Self {
+        Self {
+            connection,
+            options,
+            ring: Cell::new(false),
+        }
+    }
+
+    /// The present, by the store's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.options.clock.now()
+    }
+
+    pub(crate) const fn outbox(&self) -> &OutboxOptions {
+        &self.options.outbox
+    }
+
+    /// Once this is committed, tells the backstops that there is something to claim.
+    pub(crate) fn ring(&self) {
+        self.ring.set(true);
+    }
+}
+
+/// Work and the one who waits for it.
+pub(crate) trait Job: Send {
+    /// Does the work and keeps the result.
+    fn run(&mut self, scope: &Scope<'_>) -> Ran;
+    /// Replaces the result: the transaction failed as a whole.
+    fn fail(&mut self, error: SqliteError);
+    /// Tells whoever still waits.
+    fn answer(self: Box<Self>);
+}
+
+/// What is to become of a job's part of the transaction.
+pub(crate) enum Ran {
+    Keep,
+    RollBack,
+    /// The whole transaction is lost.
+    Broken(SqliteError),
+}
+
+/// A closure and the channel for its result.
+pub(crate) struct Task<F, T, E> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Task<F, T, E>
+where
+    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
+    T: Send + 'static,
+    E: From<SqliteError> + Send + 'static,
+{
+    pub(crate) fn boxed(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
+        let (reply, answer) = oneshot::channel();
+        let task = Self {
+            work: Some(work),
+            result: None,
+            reply,
+        };
+        (Box::new(task), answer)
+    }
+}
+
+impl<F, T, E> Job for Task<F, T, E>
+where
+    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send,
+    T: Send,
+    E: From<SqliteError> + Send,
+{
+    fn run(&mut self, scope: &Scope<'_>) -> Ran {
+        let Some(work) = self.work.take() else {
+            return Ran::Keep;
+        };
+        let error = match catch_unwind(AssertUnwindSafe(|| work(scope))) {
+            Ok(Ok(value)) => {
+                self.result = Some(Ok(value));
+                return Ran::Keep;
+            }
+            Ok(Err(Fault::Sqlite(error))) if is_fatal(&error) || scope.connection.is_autocommit() => {
+                return Ran::Broken(SqliteError::transaction(error));
+            }
+            Ok(Err(fault)) => fault.into_error(),
+            Err(_) => SqliteError::Panicked.into(),
+        };
+        self.result = Some(Err(error));
+        Ran::RollBack
+    }
+
+    fn fail(&mut self, error: SqliteError) {
+        self.result = Some(Err(error.into()));
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(result) = self.result {
+            // Nobody waits when the future was dropped: the work is done all the same.
+            let _ = self.reply.send(result);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Tests only: how SQLite goes about the statements of the hot path, and what they cost beside many parked rows.
+
+use postbox::id::WorkerId;
+use postbox::store::{ClaimRequest, Which};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, StatementStatus, params};
+
+use crate::claim::{CLAIM_DUE, CLAIM_IDS, Claim};
+use crate::enqueue::{INSERT, IS_HELD};
+use crate::job::Scope;
+use crate::schema::migrate;
+use crate::settle::{COMPLETE, KEEP, PURGE, RENEW, REQUEUE, RETURN};
+use crate::{SqliteOptions, rows};
+
+/// Dead, published and blocked rows, a third each, on two keys; then one free row and its successor.
+fn parked(rows: u32) -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate(&mut connection).unwrap();
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO postbox_outbox (id, name, key, due, payload) VALUES ('head', 'n', 'k', 9e15, x'');
+             WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows})
+             INSERT INTO postbox_outbox (id, name, key, due, state, holds, settled_at, blocked, payload)
+             SELECT 'm' || n, 'n', 'k', 1,
+                    iif(n % 3, n % 3 + 1, 0), n % 3 = 0, iif(n % 3, 1, NULL), 1, zeroblob(100) FROM c;
+             INSERT INTO postbox_outbox (id, name, key, due, payload) VALUES
+               ('free', 'n', 'f', 2, x''), ('next', 'n', 'f', 3, x'');"
+        ))
+        .unwrap();
+    connection
+}
+
+/// The plan, those of the triggers included.
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_TRIGGER_EQP, true)
+        .unwrap();
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    for index in 1..=statement.parameter_count() {
+        statement.raw_bind_parameter(index, 1).unwrap();
+    }
+    let mut rows = statement.raw_query();
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        lines.push(row.get(3).unwrap());
+    }
+    lines
+}
+
+fn claim(connection: &Connection, which: Which<'_>) -> Vec<i64> {
+    let claim = Claim::new(&ClaimRequest {
+        worker: WorkerId::new(1),
+        lease: std::time::Duration::from_secs(1),
+        limit: 256,
+        max_abandoned: 3,
+        which,
+    });
+    let options = SqliteOptions::memory();
+    let claimed = claim.unwrap().run(&Scope::new(connection, &options)).unwrap();
+    claimed.iter().map(|claimed| claimed.claim.key).collect()
+}
+
+/// Virtual machine steps of a statement that was just run from the cache, and sorts and scans.
+fn cost(connection: &Connection, sql: &str) -> i32 {
+    let statement = connection.prepare_cached(sql).unwrap();
+    assert_eq!(statement.get_status(StatementStatus::FullscanStep), 0, "{sql}");
+    assert_eq!(statement.get_status(StatementStatus::Sort), 0, "{sql}");
+    statement.get_status(StatementStatus::VmStep)
+}
+
+#[test]
+fn no_statement_of_the_hot_path_scans_or_sorts() {
+    let connection = parked(1_000);
+    connection.execute_batch("ANALYZE").unwrap();
+    let purge_and_due = [
+        COMPLETE,
+        KEEP,
+        RETURN,
+        RENEW,
+        REQUEUE,
+        PURGE,
+        INSERT,
+        CLAIM_DUE.as_str(),
+    ];
+    for sql in purge_and_due.into_iter().chain([IS_HELD]) {
+        for line in plan(&connection, sql) {
+            let constant = line == "SCAN CONSTANT ROW" || line == "SCAN postbox_settings";
+            assert!(constant || !line.contains("SCAN"), "{line} in {sql}");
+            assert!(!line.contains("TEMP B-TREE"), "{line} in {sql}");
+        }
+    }
+    // By ids, only the ids are walked and sorted: at most a batch.
+    for line in plan(&connection, &CLAIM_IDS) {
+        let bounded = line.contains("wanted") || line == "SCAN postbox_settings";
+        assert!(bounded || !line.contains("SCAN"), "{line}");
+    }
+}
+
+#[test]
+fn a_claim_its_settlement_and_a_promotion_cost_the_same_beside_100_000_parked_rows() {
+    let steps = |rows: u32| {
+        let connection = parked(rows);
+        let mut costs = Vec::new();
+        let claimed = claim(&connection, Which::Due);
+        assert_eq!(claimed.len(), 1);
+        costs.push(cost(&connection, &CLAIM_DUE));
+        assert!(claim(&connection, Which::Ids(&["m3", "m1", "next"])).is_empty());
+        costs.push(
+            connection
+                .prepare_cached(&CLAIM_IDS)
+                .unwrap()
+                .get_status(StatementStatus::VmStep),
+        );
+        // The settlement of a head sets the first of its 33,000 successors free.
+        connection
+            .execute(
+                "UPDATE postbox_outbox SET state = 1, attempt = 1 WHERE id = 'head'",
+                [],
+            )
+            .unwrap();
+        let before = connection.total_changes();
+        let mut complete = connection.prepare_cached(COMPLETE).unwrap();
+        assert_eq!(complete.execute(params![1, 0, 1]).unwrap(), 1);
+        drop(complete);
+        assert_eq!(connection.total_changes() - before, 2);
+        costs.push(cost(&connection, COMPLETE));
+        let mut requeue = connection.prepare_cached(REQUEUE).unwrap();
+        assert_eq!(requeue.execute(params![1, "m2"]).unwrap(), 1);
+        drop(requeue);
+        costs.push(cost(&connection, REQUEUE));
+        costs
+    };
+    let (few, many) = (steps(1_000), steps(100_000));
+    for (few, many) in few.iter().zip(&many) {
+        assert!(*many <= 3 * few, "steps went from {few} to {many}");
+    }
+}
+
+#[test]
+fn dead_letters_are_listed_by_their_index() {
+    let connection = parked(10);
+    let sql = format!(
+        "SELECT {} FROM postbox_outbox WHERE state = 3 AND ?1 = 3 ORDER BY seq",
+        rows::STORED
+    );
+    let lines = plan(&connection, &sql);
+    assert!(
+        lines.iter().any(|line| line.contains("postbox_outbox_dead")),
+        "{lines:?}"
+    );
+}
