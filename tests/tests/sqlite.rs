@@ -1,4 +1,5 @@
 //! The SQLite store passes every suite: in memory, and on a file that is closed and opened again.
+#![allow(clippy::expect_used)] // In a suite a panic is the report.
 
 use std::sync::Arc;
 
