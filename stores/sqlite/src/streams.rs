@@ -23,13 +23,12 @@ const TAIL: &str = "SELECT sequence, name, version, codec, codec_version, record
     FROM postbox_events WHERE stream_type = ?1 AND stream_id = ?2 AND sequence > ?3 ORDER BY sequence";
 const SNAPSHOT: &str = "SELECT version, state_type, state_version, codec, codec_version, payload \
     FROM postbox_snapshots WHERE stream_type = ?1 AND stream_id = ?2";
-/// A snapshot is never replaced by an older one: its writer may have been slow.
+/// The latest commit counts, whatever its version: that heals a snapshot which is ahead of its stream.
 const KEEP_SNAPSHOT: &str = "INSERT INTO postbox_snapshots (stream_type, stream_id, version, state_type, \
     state_version, codec, codec_version, taken_at, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
     ON CONFLICT (stream_type, stream_id) DO UPDATE SET version = excluded.version, \
     state_type = excluded.state_type, state_version = excluded.state_version, codec = excluded.codec, \
-    codec_version = excluded.codec_version, taken_at = excluded.taken_at, payload = excluded.payload \
-    WHERE excluded.version >= postbox_snapshots.version";
+    codec_version = excluded.codec_version, taken_at = excluded.taken_at, payload = excluded.payload";
 const RECEIVE: &str = "INSERT INTO postbox_inbox (consumer, message_id, received_at) VALUES (?1, ?2, ?3) \
     ON CONFLICT DO NOTHING";
 const RECEIVED: &str = "SELECT EXISTS (SELECT 1 FROM postbox_inbox WHERE consumer = ?1 AND message_id = ?2)";
