@@ -106,8 +106,11 @@ impl Claim {
     }
 }
 
-/// Text as a JSON array: how a list travels in one parameter.
-pub(crate) fn json(list: &[&str]) -> String {
+/// Text as a JSON array, each once: how a list travels in one parameter.
+fn json(list: &[&str]) -> String {
+    let mut list = list.to_vec();
+    list.sort_unstable();
+    list.dedup();
     // Strings always serialise.
-    serde_json::to_string(list).unwrap_or_default()
+    serde_json::to_string(&list).unwrap_or_default()
 }

@@ -23,8 +23,7 @@ const TAIL: &str = "SELECT sequence, name, version, codec, codec_version, record
     FROM postbox_events WHERE stream_type = ?1 AND stream_id = ?2 AND sequence > ?3 ORDER BY sequence";
 const SNAPSHOT: &str = "SELECT version, state_type, state_version, codec, codec_version, payload \
     FROM postbox_snapshots WHERE stream_type = ?1 AND stream_id = ?2";
-/// The latest commit counts, whatever its version: the stream's version keeps slow writers out, and a
-/// snapshot that is newer than its stream must not stay for ever.
+/// The latest commit counts, whatever its version: that heals a snapshot which is ahead of its stream.
 const KEEP_SNAPSHOT: &str = "INSERT INTO postbox_snapshots (stream_type, stream_id, version, state_type, \
     state_version, codec, codec_version, taken_at, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
     ON CONFLICT (stream_type, stream_id) DO UPDATE SET version = excluded.version, \

@@ -110,21 +110,6 @@ fn a_rejected_batch_leaves_no_stream_row_snapshot_or_receipt() {
 }
 
 #[test]
-fn the_latest_snapshot_counts_whatever_its_version() {
-    let bench = Bench::new();
-    for version in [4, 9, 7] {
-        let snapshots = vec![snapshot("s", version)];
-        let batch = CommitBatch {
-            snapshots,
-            ..CommitBatch::new()
-        };
-        block_on(bench.repository.commit(batch)).unwrap();
-    }
-    let kept = block_on(bench.repository.snapshot(&stream("s"))).unwrap();
-    assert_eq!(kept, Some(snapshot("s", 7)));
-}
-
-#[test]
 fn eight_writers_of_two_openings_all_succeed() {
     let folder = Folder::new();
     let openings = [
