@@ -6,7 +6,7 @@ use crate::id::Invalid;
 use crate::retry::Backoff;
 use crate::store::check_batch;
 
-/// Settings of a [`Backstop`].
+/// Settings of a [`Backstop`](super::Backstop).
 ///
 /// ```
 /// use std::time::Duration;
