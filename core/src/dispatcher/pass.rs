@@ -6,9 +6,11 @@ use super::scratch::Scratch;
 use super::{DispatchConfig, DispatchError, DispatchOutcome};
 use crate::claim::Verdict;
 use crate::id::{Excerpt, fnv1a};
-use crate::join::race;
+use crate::join::{Either, race};
 use crate::observe::Signal;
-use crate::publisher::{AsyncMessagePublisher, Control, FailureKind, PublishBatch, PublishOutcome};
+use crate::publisher::{
+    AsyncMessagePublisher, Control, FailureKind, PANICKED, PublishBatch, PublishOutcome, survive,
+};
 use crate::retry::mix;
 use crate::runtime::Timer;
 use crate::store::{ClaimRef, ClaimedMessage, OutboxStore, Settlement};
@@ -130,11 +132,12 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         });
 
         let mut held_until = self.held_until;
-        {
+        let panicked = {
             let mut batch = PublishBatch::new(messages.as_slice(), outcomes.as_mut_slice(), self.control);
-            let publishing = guarded(self.publisher.publish_batch(&mut batch));
-            race(publishing, self.hold(claims.as_slice(), &mut held_until)).await;
-        }
+            let publishing = survive(self.publisher.publish_batch(&mut batch));
+            let ended = race(publishing, self.hold(claims.as_slice(), &mut held_until)).await;
+            matches!(ended, Either::A(None))
+        };
         self.held_until = held_until;
 
         let published = outcomes.as_slice().contains(&PublishOutcome::Published);
@@ -144,6 +147,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
                 message,
                 outcomes.get(at).unwrap_or(&PublishOutcome::Waiting),
                 published,
+                panicked,
             )
         });
         let Some(settlements) = settlements else {
@@ -193,7 +197,13 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
     }
 
     /// What to say of one message.
-    fn settlement<C>(&self, held: &C, come: &PublishOutcome, any_published: bool) -> Settlement<S::Key>
+    fn settlement<C>(
+        &self,
+        held: &C,
+        come: &PublishOutcome,
+        any_published: bool,
+        panicked: bool,
+    ) -> Settlement<S::Key>
     where
         C: ClaimedMessage<Key = S::Key>,
     {
@@ -213,6 +223,8 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
                 },
                 Excerpt::EMPTY,
             ),
+            // A publisher that panics is no outage: uncounted, its message would come first for ever.
+            PublishOutcome::Started if panicked => (retry(), Excerpt::new(PANICKED)),
             // Nothing came of anything: the broker hangs. Otherwise it is this message that hangs.
             PublishOutcome::Started if any_published => {
                 (retry(), Excerpt::new("no answer within the timeout"))
@@ -320,19 +332,5 @@ fn count(outcome: &mut DispatchOutcome, come: &PublishOutcome, verdict: Verdict)
             } | PublishOutcome::Started
         );
         outcome.unavailable |= down && matches!(verdict, Verdict::Release { .. });
-    }
-}
-
-/// Runs a publisher; with `std` a panic inside ends the batch instead of the worker. What it had started
-/// then counts as unanswered.
-async fn guarded(publishing: impl Future<Output = ()>) {
-    #[cfg(feature = "std")]
-    {
-        use futures_util::FutureExt;
-        let _ = core::panic::AssertUnwindSafe(publishing).catch_unwind().await;
-    }
-    #[cfg(not(feature = "std"))]
-    {
-        publishing.await;
     }
 }
