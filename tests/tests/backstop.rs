@@ -229,7 +229,7 @@ fn two_backstops_publish_everything_once() {
         world.commit(backlog).await;
         let one = backstop(&world, world.store.clone(), &script, world.sleep(secs(20)));
         let two = backstop(&world, world.store.clone(), &script, world.sleep(secs(20)));
-        let (one, two) = join(one, two).await;
+        let (one, two) = Box::pin(join(one, two)).await;
         assert_eq!(one.published + two.published, 200);
         assert_eq!(script.attempts().len(), 200);
     });

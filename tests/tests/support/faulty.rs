@@ -83,12 +83,11 @@ impl OutboxStore for Faulty {
     }
     async fn settle(&self, settlements: &[Settlement<HashMapKey>]) -> Result<Settled, Broken> {
         let fails = self.fails(|faults| &mut faults.settlements);
-        if fails.is_ok() || self.left().loses_answers {
-            let settled = self.store.settle(settlements).await;
-            fails.map(|()| settled.unwrap_or_else(|never| match never {}))
-        } else {
-            Err(Broken)
+        if fails.is_err() && !self.left().loses_answers {
+            return Err(Broken);
         }
+        let settled = self.store.settle(settlements).await;
+        fails.map(|()| settled.unwrap_or_else(|never| match never {}))
     }
     fn wakeup(&self) -> Watch {
         self.store.wakeup()

@@ -9,6 +9,7 @@
 )]
 
 pub mod faulty;
+pub mod sample;
 pub mod script;
 
 use std::time::Duration;
