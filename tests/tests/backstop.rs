@@ -1,5 +1,9 @@
 //! The loop of the backstop, for virtual minutes on end: outages, poison, hints, shutdown.
-#![allow(clippy::expect_used, reason = "a panic is the report")]
+#![allow(
+    clippy::expect_used,
+    clippy::large_futures,
+    reason = "a panic is the report, and a test has room"
+)]
 
 mod support;
 

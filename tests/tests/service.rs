@@ -1,5 +1,9 @@
 //! The immediate path, the runs of a microservice, and what handlers are refused.
-#![allow(clippy::expect_used, reason = "a panic is the report")]
+#![allow(
+    clippy::expect_used,
+    clippy::large_futures,
+    reason = "a panic is the report, and a test has room"
+)]
 
 mod support;
 
