@@ -119,7 +119,10 @@ impl<S: OutboxStore, P: AsyncMessagePublisher, T: Timer> OutboxDispatcher<S, P, 
         &self,
         ids: &[I],
     ) -> Result<DispatchOutcome, DispatchError<S::Error>> {
-        let mut total = DispatchOutcome::default();
+        let mut total = DispatchOutcome {
+            requested: ids.len(),
+            ..DispatchOutcome::default()
+        };
         for chunk in ids.chunks(IDS) {
             let mut names = [""; IDS];
             for (name, id) in names.iter_mut().zip(chunk) {

@@ -9,7 +9,7 @@ use crate::claim::Verdict;
 use crate::id::Excerpt;
 use crate::join::{Either, race};
 use crate::observe::Signal;
-use crate::publisher::{AsyncMessagePublisher, Control, PublishBatch, PublishOutcome};
+use crate::publisher::{AsyncMessagePublisher, Control, PublishBatch, PublishOutcome, survive};
 use crate::runtime::Timer;
 use crate::store::{ClaimRef, ClaimedMessage, OutboxStore, Settlement};
 use crate::time::Instant;
@@ -132,11 +132,9 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         let mut held_until = self.held_until;
         let panicked = {
             let mut batch = PublishBatch::new(messages.as_slice(), outcomes.as_mut_slice(), self.control);
-            let publishing = guarded(self.publisher.publish_batch(&mut batch));
-            match race(publishing, self.hold(claims.as_slice(), &mut held_until)).await {
-                Either::A(panicked) => panicked,
-                Either::B(()) => false,
-            }
+            let publishing = survive(self.publisher.publish_batch(&mut batch));
+            let ended = race(publishing, self.hold(claims.as_slice(), &mut held_until)).await;
+            matches!(ended, Either::A(None))
         };
         self.held_until = held_until;
 
@@ -265,22 +263,5 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
             error: error.as_str(),
             pause,
         });
-    }
-}
-
-/// Runs a publisher; with `std` a panic inside ends the batch instead of the worker. Says whether it did.
-async fn guarded(publishing: impl Future<Output = ()>) -> bool {
-    #[cfg(feature = "std")]
-    {
-        use futures_util::FutureExt;
-        core::panic::AssertUnwindSafe(publishing)
-            .catch_unwind()
-            .await
-            .is_err()
-    }
-    #[cfg(not(feature = "std"))]
-    {
-        publishing.await;
-        false
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{DispatchConfig, DispatchOutcome};
 use crate::claim::Verdict;
 use crate::id::{Excerpt, fnv1a};
-use crate::publisher::{FailureKind, PublishOutcome};
+use crate::publisher::{FailureKind, PANICKED, PublishOutcome};
 use crate::retry::mix;
 use crate::store::ClaimedMessage;
 
@@ -39,7 +39,8 @@ pub(super) fn verdict<C: ClaimedMessage>(
             },
             Excerpt::EMPTY,
         ),
-        PublishOutcome::Started if ending.panicked => (retry(), Excerpt::new("the publisher panicked")),
+        // A publisher that panics is no outage: uncounted, its message would come first for ever.
+        PublishOutcome::Started if ending.panicked => (retry(), Excerpt::new(PANICKED)),
         // Nothing came of anything: the broker hangs. Otherwise it is this message that hangs.
         PublishOutcome::Started => {
             let verdict = if ending.any_published { retry() } else { pause() };

@@ -17,6 +17,9 @@ use crate::message::MessageRef;
 /// How many publishes the default [`publish_batch`](AsyncMessagePublisher::publish_batch) has under way.
 pub const WINDOW: usize = 8;
 
+/// What is said of a message whose publish panicked.
+pub(crate) const PANICKED: &str = "the publisher panicked";
+
 /// Hands messages to a broker.
 ///
 /// # Delivery
@@ -49,10 +52,11 @@ pub trait AsyncMessagePublisher {
                 };
                 window
                     .as_mut()
-                    .push(async move { (ticket, self.publish(message).await) });
+                    .push(async move { (ticket, survive(self.publish(message)).await) });
             }
             match window.as_mut().next().await {
-                Some((ticket, result)) => batch.report(ticket, result),
+                Some((ticket, Some(result))) => batch.report(ticket, result),
+                Some((ticket, None)) => batch.report(ticket, Err(PublishError::Retryable(PANICKED))),
                 None => return,
             }
         }
@@ -80,6 +84,20 @@ impl<P: AsyncMessagePublisher + ?Sized> AsyncMessagePublisher for alloc::sync::A
     async fn publish_batch(&self, batch: &mut PublishBatch<'_>) {
         (**self).publish_batch(batch).await;
     }
+}
+
+/// Runs a publisher; with `std` a panic inside is `None` instead of the end of the worker.
+pub(crate) async fn survive<T>(publishing: impl Future<Output = T>) -> Option<T> {
+    #[cfg(feature = "std")]
+    {
+        use futures_util::FutureExt;
+        core::panic::AssertUnwindSafe(publishing)
+            .catch_unwind()
+            .await
+            .ok()
+    }
+    #[cfg(not(feature = "std"))]
+    Some(publishing.await)
 }
 
 /// Why a message was not published.

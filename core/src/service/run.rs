@@ -1,5 +1,6 @@
 //! Running a microservice: consumers, and the backstop, poll-joined on the caller's task.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -107,15 +108,16 @@ where
             .consumers(&handlers, &options, &timer, &stop, &config)
             .await?;
         let mut backstop = Backstop::new(self.dispatcher().with_timer(timer.clone()), options.backstop);
+        // On the heap: the engines are large, and an array makes each child as large as the largest.
         let children = [
             Child::First {
-                future: running(commands.as_mut()),
+                future: Box::pin(running(commands.as_mut())),
             },
             Child::Second {
-                future: running(events.as_mut()),
+                future: Box::pin(running(events.as_mut())),
             },
             Child::Third {
-                future: async { Ok(backstop.run(stop.wait()).await.map(|_| ())?) },
+                future: Box::pin(async { Ok(backstop.run(stop.wait()).await.map(|_| ())?) }),
             },
             Child::Fourth {
                 future: async {

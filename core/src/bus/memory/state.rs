@@ -108,8 +108,13 @@ impl State {
             .filter_map(|name| Some((self.topics.get(name)?.oldest(group)?, name)))
             .min()?;
         let topic = self.topics.get_mut(oldest.1)?;
+        // What came back is counted already; what is fresh is in hand now as well as in the log.
+        let fresh = !topic.has_returned(group, oldest.0);
         let mut delivery = topic.take(group, oldest.0)?;
-        self.kept = self.kept.saturating_add(1).saturating_sub(topic.trim());
+        self.kept = self
+            .kept
+            .saturating_add(usize::from(fresh))
+            .saturating_sub(topic.trim());
         delivery.deliveries = delivery.deliveries.saturating_add(1);
         Some(delivery)
     }
@@ -168,6 +173,11 @@ impl Topic {
             (Some(fresh), Some(returned)) => Some(fresh.min(returned)),
             (fresh, returned) => fresh.or(returned),
         }
+    }
+
+    fn has_returned(&self, group: &str, sequence: u64) -> bool {
+        let group = self.groups.get(group);
+        group.is_some_and(|group| group.returned.contains_key(&sequence))
     }
 
     fn take(&mut self, group: &str, sequence: u64) -> Option<Delivery> {
