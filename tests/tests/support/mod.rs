@@ -3,6 +3,7 @@
     dead_code,
     clippy::expect_used,
     clippy::panic,
+    clippy::unused_async,
     unreachable_pub,
     missing_docs,
     reason = "each test uses a part; a panic is the report"
