@@ -1,6 +1,5 @@
 //! The handle of a backstop under tokio's paused clock: what stopping, dropping and panicking do.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
-#![expect(clippy::large_futures, reason = "a spawned future is boxed by tokio")]
 
 use std::convert::Infallible;
 use std::future::pending;
