@@ -96,7 +96,7 @@ fn a_retryable_failure_backs_off_and_is_buried_at_the_limit() {
             assert_eq!(counted(&outcome), expected);
             if let Some(due) = outcome.next_due {
                 if due > Duration::from_millis(1) {
-                    world.sleep(due - Duration::from_millis(1)).await;
+                    world.sleep(due.saturating_sub(Duration::from_millis(1))).await;
                     let early = dispatcher.dispatch_batch(1).await.expect("a pass");
                     assert_eq!(early.claimed, 0, "its pause is honoured");
                 }
