@@ -21,6 +21,24 @@ fn go<T>(test: impl Future<Output = T>) -> T {
     run(&VirtualClock::new(), test).expect("nothing waits for ever")
 }
 
+/// The bus in RAM, for the suite that every bus passes.
+struct Ram;
+
+impl postbox_tests::conformance::bus::BusHarness for Ram {
+    type Bus = InMemoryBus;
+
+    fn bus(&self) -> InMemoryBus {
+        InMemoryBus::new()
+    }
+    fn run<F: Future>(&self, future: F) -> F::Output {
+        go(future)
+    }
+}
+
+mod suite {
+    postbox_tests::bus_conformance!(super::Ram);
+}
+
 async fn next(source: &mut InMemorySource) -> Option<(String, u32)> {
     let received = source.try_receive().await.expect("a bus")?;
     let seen = (

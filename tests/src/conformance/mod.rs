@@ -3,6 +3,7 @@
 //! Every check is an async function named as a sentence; a macro makes one `#[test]` of each. A capability
 //! that a store lacks is declared in its harness, and the check that needs it prints that it was skipped.
 
+pub mod bus;
 mod fixture;
 pub mod model;
 pub mod outbox;
@@ -240,10 +241,36 @@ macro_rules! __timer_conformance {
     )* };
 }
 
+/// Makes a `#[test]` of each check of [`bus`](crate::conformance::bus): put it into a module of its own.
+#[macro_export]
+macro_rules! bus_conformance {
+    ($harness:expr) => {
+        $crate::bus_conformance!(@checks $harness;
+            a_command_goes_to_exactly_one_listener
+            a_command_waits_for_a_listener
+            an_event_comes_once_to_every_group
+            nothing_is_replayed_to_a_group_that_returns
+            what_is_not_settled_comes_again_with_a_count
+            dead_letters_and_parked_messages_do_not_come_again
+            a_waiting_consumer_is_woken
+            a_message_arrives_as_it_was_sent
+        );
+    };
+    (@checks $harness:expr; $($check:ident)*) => { $(
+        #[test]
+        fn $check() {
+            let harness = $harness;
+            let bus = $crate::conformance::bus::BusHarness::bus(&harness);
+            $crate::conformance::bus::BusHarness::run(&harness, $crate::conformance::bus::$check(&bus));
+        }
+    )* };
+}
+
 #[cfg(test)]
 mod tests {
     /// Every file with checks.
     const SUITES: &[&str] = &[
+        include_str!("bus.rs"),
         include_str!("outbox/births.rs"),
         include_str!("outbox/claiming.rs"),
         include_str!("outbox/failures.rs"),
