@@ -10,7 +10,8 @@ use crate::dispatcher::{DispatchConfig, OutboxDispatcher};
 use crate::id::{Invalid, WorkerId};
 use crate::lease::Lease;
 use crate::observe::Observer;
-use crate::retry::RetryPolicy;
+use crate::retry::{Backoff, RetryPolicy};
+use crate::runtime::DynTimer;
 use crate::store::HasOutboxStore;
 
 /// A service attached to a bus: it publishes what its handlers enqueue and handles what the bus brings.
@@ -72,6 +73,19 @@ impl<D, B> Microservice<D, B> {
     /// Sets when to try again and when to give up.
     pub fn with_retry(self, retry: RetryPolicy) -> Self {
         self.configure(|config| config.with_retry(retry))
+    }
+
+    /// Sets the pauses while the broker is down: 1 s doubling to 30 s unless set.
+    pub fn with_outage_backoff(self, outage: Backoff) -> Self {
+        self.configure(|config| Ok(config.with_outage_backoff(outage)))
+    }
+
+    /// Gives commands that are dispatched outside of [`run_with`](Self::run_with) a timer, so that their
+    /// publishes have a timeout too.
+    pub fn with_timer(mut self, timer: impl DynTimer + 'static) -> Self {
+        let immediate = self.service.immediate.take();
+        self.service.immediate = immediate.map(|path| path.with_timer(Arc::new(timer)));
+        self
     }
 
     /// Sets who watches.
