@@ -40,7 +40,7 @@ impl Aggregate for Tally {
 }
 
 impl Tally {
-    fn open(id: &str) -> Result<Self, RepositoryError> {
+    pub fn open(id: &str) -> Result<Self, RepositoryError> {
         let mut tally = Self::default();
         tally.record(TallyEvent::Opened { id: id.to_owned() })?;
         Ok(tally)
