@@ -153,9 +153,12 @@ where
             Rest::Pause(until) => race(shutdown.as_mut(), timer.sleep_until(until)).await,
             Rest::Listen(until) => {
                 if timer.now() >= state.purge_at {
+                    // What cannot be purged now will be purged next time; after a full bite there is more.
+                    let purged = dispatcher.store().purge(PURGE_BITE).await;
+                    if purged.is_ok_and(|purged| purged >= PURGE_BITE) {
+                        return matches!(race(shutdown.as_mut(), yield_now()).await, Either::A(()));
+                    }
                     state.purge_at = timer.now() + PURGE_EVERY;
-                    // What cannot be purged now will be purged next time.
-                    let _ = dispatcher.store().purge(PURGE_BITE).await;
                 }
                 let hint = async {
                     race(wakeup.wait(), timer.sleep_until(until)).await;
