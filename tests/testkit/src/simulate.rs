@@ -10,6 +10,9 @@ use crate::sabotage::Sabotage;
 use crate::workload::{Size, fill};
 use crate::world::{Outcome, World};
 
+/// How many failed seeds a report keeps.
+const KEPT: usize = 10;
+
 /// What many worlds came to.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -21,8 +24,8 @@ pub struct Report {
     pub messages: u64,
     /// Promises broken in them.
     pub violations: u64,
-    /// The smallest seed in whose world one was.
-    pub first: Option<u64>,
+    /// The first few seeds in whose worlds one was.
+    pub failed: Vec<u64>,
 }
 
 /// The one line that says it all.
@@ -50,7 +53,7 @@ impl Report {
         self.messages += outcome.messages;
         self.violations += outcome.violations.len() as u64;
         if !outcome.violations.is_empty() {
-            self.first = Some(self.first.map_or(seed, |first| first.min(seed)));
+            self.failed.push(seed);
         }
     }
 
@@ -59,7 +62,9 @@ impl Report {
         self.crashes += other.crashes;
         self.messages += other.messages;
         self.violations += other.violations;
-        self.first = self.first.into_iter().chain(other.first).min();
+        self.failed.extend(&other.failed);
+        self.failed.sort_unstable();
+        self.failed.truncate(KEPT);
     }
 }
 
@@ -89,7 +94,7 @@ pub fn world_of(seed: u64, bug: Option<Sabotage>, open: impl FnOnce(u64, Faults)
 /// use postbox_testkit::{World, simulate};
 ///
 /// let report = simulate(0..100, World::new);
-/// assert_eq!(report.violations, 0, "seed {:?}", report.first);
+/// assert_eq!(report.violations, 0, "seeds {:?}", report.failed);
 /// ```
 pub fn simulate(seeds: std::ops::Range<u64>, open: impl Fn(u64, Faults) -> World + Sync) -> Report {
     let next = AtomicU64::new(seeds.start);

@@ -81,11 +81,13 @@ fn main() -> ExitCode {
         println!("{} worlds over {} in {seconds:.1} s", report.seeds, store.name());
         report
     };
-    if let (Some(seed), None) = (report.first, cli.seed) {
-        println!(
-            "replay: cargo xtask simulate --store {} --seed {seed}",
-            store.name()
-        );
+    if cli.seed.is_none() {
+        for seed in &report.failed {
+            println!(
+                "replay: cargo xtask simulate --store {} --seed {seed}",
+                store.name()
+            );
+        }
     }
     println!("{report}");
     if report.violations == 0 {

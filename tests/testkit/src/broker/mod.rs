@@ -154,6 +154,7 @@ impl<'a> Sending<'a> {
             node,
         });
         let since = state.now();
+        state.publishes(node, number, since);
         if let Some(under_way) = state.under_way.get_mut(node) {
             *under_way += 1;
             let (count, limit) = (*under_way, state.limits.window);
@@ -196,6 +197,9 @@ impl Drop for Sending<'_> {
         state.waiting.remove(&self.packet);
         if let Some(under_way) = state.under_way.get_mut(self.node) {
             *under_way = under_way.saturating_sub(1);
+        }
+        if state.crashing != Some(self.node) {
+            state.publishes(self.node, self.message, self.since);
         }
         if !self.answered && state.crashing != Some(self.node) {
             let waited = state.now().since(self.since);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postbox::claim::{Fence, Verdict};
+use postbox::time::Instant;
 
 use super::{End, Holder, Promise};
 use crate::backing::Backing;
@@ -30,8 +31,7 @@ impl State {
             record.committed = Some(place);
             record.key = key.map(str::to_owned);
             if let Some((fence, lease)) = claim {
-                record.holder = Some(Holder::new(fence, node, now, lease));
-                record.attempt = fence.attempt;
+                record.hold(fence, node, now + lease);
             }
         }
     }
@@ -48,10 +48,11 @@ impl State {
         let Some(record) = self.ledger.of(message) else {
             return;
         };
-        let before = record.holder.replace(Holder::new(fence, node, now, lease));
         let grew = attempt > record.attempt;
-        record.attempt = attempt;
+        let before = record.hold(fence, node, now + lease);
         record.abandoned += u32::from(before.is_some());
+        // Whatever made the lease lapse: its holder may have published.
+        record.excuses += usize::from(before.is_some());
         let ended = record.end.take();
         if let Some(holder) = before.filter(|holder| holder.until > now) {
             let left = holder.until.since(now);
@@ -64,6 +65,14 @@ impl State {
                 ),
             );
         }
+        if let Some(holder) = before.filter(|holder| holder.until <= now && self.should_have_held_on(holder))
+        {
+            let detail = format!(
+                "node {} lives, nothing was slow, and its lease lapsed",
+                holder.node
+            );
+            self.violated(Promise::LetLapse, Some(message), detail);
+        }
         if !grew {
             let detail = format!("the fence did not grow: attempt {attempt} was given before");
             self.violated(Promise::HolderRefused, Some(message), detail);
@@ -71,6 +80,33 @@ impl State {
         if ended == Some(End::Published) {
             let detail = String::from("claimed after it was settled as published");
             self.violated(Promise::StaleWrite, Some(message), detail);
+        }
+    }
+
+    /// Whether a holder had no reason to let its lease lapse: it lives, and neither it nor its way to the store
+    /// was slow or failing.
+    fn should_have_held_on(&self, holder: &Holder) -> bool {
+        let faults = &self.faults;
+        let hindered = faults.slow_hop + faults.stall + faults.crash + faults.stop > 0
+            || faults.store_error + faults.store_answer_lost + faults.lost_settlement > 0
+            || self.store.from > 0;
+        !hindered && self.deaths.get(holder.node) == Some(&0)
+    }
+
+    /// A node begins a publish, or still waits for its answer: it must have the lease to do so.
+    pub(crate) fn publishes(&mut self, node: NodeId, message: MessageNo, since: Instant) {
+        let now = self.now();
+        let until = self
+            .ledger
+            .of(message)
+            .and_then(|record| record.leases.get(&node).copied());
+        let stood_still = self.stalled_until.get(node).is_some_and(|until| *until >= since);
+        if let Some(until) = until.filter(|until| *until < now && !stood_still) {
+            let detail = format!(
+                "node {node} still publishes {:?} after its lease",
+                now.since(until)
+            );
+            self.violated(Promise::PastItsLease, Some(message), detail);
         }
     }
 
@@ -114,6 +150,10 @@ impl State {
                 continue;
             };
             holder.until = holder.until.max(now + lease);
+            let until = holder.until;
+            if let Some(record) = self.ledger.of(*message) {
+                record.leases.insert(node, until);
+            }
             held += 1;
             let attempt = fence.attempt;
             self.log(Event::Renewed {

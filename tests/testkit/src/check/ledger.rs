@@ -1,7 +1,6 @@
 //! What is known of each message: who holds it by right, where it has been, and what excuses a duplicate.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use postbox::claim::Fence;
 use postbox::store::ClaimRef;
@@ -31,6 +30,8 @@ pub(crate) struct Record {
     pub(crate) unknown: bool,
     pub(crate) holder: Option<Holder>,
     pub(crate) attempt: u32,
+    /// The end of each node's last lease of it, whoever holds it now.
+    pub(crate) leases: BTreeMap<NodeId, Instant>,
     pub(crate) end: Option<End>,
     /// Whether the broker would hand it to a consumer of this world.
     pub(crate) consumed: bool,
@@ -113,12 +114,17 @@ impl Ledger {
     }
 }
 
+impl Record {
+    /// A claim was granted; returns whose it was before.
+    pub(crate) fn hold(&mut self, fence: Fence, node: NodeId, until: Instant) -> Option<Holder> {
+        self.attempt = fence.attempt;
+        self.leases.insert(node, until);
+        self.holder.replace(Holder::new(fence, node, until))
+    }
+}
+
 impl Holder {
-    pub(crate) fn new(fence: Fence, node: NodeId, now: Instant, lease: Duration) -> Self {
-        Self {
-            fence,
-            node,
-            until: now + lease,
-        }
+    fn new(fence: Fence, node: NodeId, until: Instant) -> Self {
+        Self { fence, node, until }
     }
 }

@@ -30,6 +30,10 @@ pub enum Promise {
     HolderRefused,
     /// A message was claimed while another's lease was live.
     Stolen,
+    /// A node published a message although its lease was over, and it had not stood still.
+    PastItsLease,
+    /// A holder let its lease lapse although it lived and nothing was slow.
+    LetLapse,
     /// First deliveries of one key did not follow the order of the commits.
     Order,
     /// A message came twice, and no crash, stall or lost answer was the cause.

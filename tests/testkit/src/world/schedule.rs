@@ -81,6 +81,8 @@ impl World {
             let mut state = self.sim.lock();
             state.stops = slots.iter().map(|_| Stop::new()).collect();
             state.under_way = vec![0; slots.len()];
+            state.deaths = vec![0; slots.len()];
+            state.stalled_until = vec![Instant::ZERO; slots.len()];
         }
         let bound = self.sim.lock().storm_ends + BOUND;
         let mut stop_by = None;
@@ -215,7 +217,11 @@ impl World {
         } else if state.happens(stall) {
             let range = state.faults.stall_for;
             let lasts = millis(&mut state.dice, range);
-            slot.stalled_until = Some(state.now() + lasts);
+            let until = state.now() + lasts;
+            slot.stalled_until = Some(until);
+            if let Some(last) = state.stalled_until.get_mut(node) {
+                *last = until;
+            }
             state.log(Event::Stalled { node, lasts });
             state.ledger.excuse_all_of(node);
         } else if state.happens(stop) {
@@ -234,6 +240,9 @@ impl World {
             let mut state = self.sim.lock();
             state.ledger.excuse_all_of(node);
             state.crashing = Some(node);
+            if let Some(deaths) = state.deaths.get_mut(node) {
+                *deaths += 1;
+            }
             let pause = millis(&mut state.dice, DEAD_FOR);
             slot.start_at = (!stopping).then(|| state.now() + pause);
         }

@@ -58,7 +58,12 @@ pub(crate) struct State {
     pub(crate) panics: Panics,
     /// Counts the store's operations, and says which fail.
     pub(crate) store: StoreFaults,
+    /// Publishes under way, by node.
     pub(crate) under_way: Vec<usize>,
+    /// How often each node died.
+    pub(crate) deaths: Vec<u32>,
+    /// Until when each node last stood still.
+    pub(crate) stalled_until: Vec<Instant>,
 }
 
 /// A packet's sender.
@@ -163,6 +168,8 @@ impl State {
             panics: Panics::default(),
             store: StoreFaults::default(),
             under_way: Vec::new(),
+            deaths: Vec::new(),
+            stalled_until: Vec::new(),
         }
     }
 
