@@ -42,6 +42,12 @@ pub enum Sabotage {
     ClaimsTooMany,
     /// A message is tried for ever.
     NeverGivesUp,
+    /// A node's clock goes at a third of the store's speed.
+    SlowsClocks,
+    /// Settlements are taken and never written.
+    ForgetsSettlements,
+    /// A node does not hear that it should stop.
+    IgnoresStops,
 }
 
 impl Sabotage {
@@ -63,5 +69,8 @@ impl Sabotage {
         Self::NeverTriesAgain,
         Self::ClaimsTooMany,
         Self::NeverGivesUp,
+        Self::SlowsClocks,
+        Self::ForgetsSettlements,
+        Self::IgnoresStops,
     ];
 }

@@ -85,6 +85,9 @@ impl SimOutbox {
     }
 
     fn settle_now(&self, settlements: &[Settlement<RowKey>]) -> Result<Settled, SimError> {
+        if self.sim.lock().sabotaged(Sabotage::ForgetsSettlements) {
+            return Ok(Settled::none());
+        }
         let told: Vec<_> = settlements
             .iter()
             .map(|settlement| self.sabotaged(settlement))

@@ -6,7 +6,7 @@ mod service;
 use std::time::Duration;
 
 use postbox::aggregate::Repository;
-use postbox::bus::RunOptions;
+use postbox::bus::{FailurePolicy, RunOptions};
 use serde_json::json;
 
 use crate::backing::at_once;
@@ -67,6 +67,7 @@ pub(crate) async fn run(node: Node) {
     let Ok(options) = RunOptions::inbox("board") else {
         return;
     };
+    let options = options.with_failure_policy(FailurePolicy::Retry);
     // A failed run is a process that ends: its supervisor starts it again.
     let _ = node.run(&app, options).await;
 }

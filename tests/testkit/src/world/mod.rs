@@ -10,8 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postbox::aggregate::Repository;
+use postbox::aggregate::{CommitBatch, Repository, RepositoryError};
 use postbox::backstop::BackstopConfig;
+use postbox::message::OutboxMessage;
 use postbox::retry::{Backoff, RetryPolicy};
 use postbox::store::OutboxOperator;
 use postbox::testing::VirtualClock;
@@ -19,7 +20,7 @@ use postbox::time::{Clock, Instant};
 use postbox_hashmap::HashMapRepository;
 use serde_json::Value;
 
-use crate::backing::{Backing, Inline};
+use crate::backing::{Backing, Inline, at_once};
 use crate::check::{Promise, Violation, at_the_end};
 use crate::dice::Dice;
 use crate::faults::Faults;
@@ -71,6 +72,8 @@ pub struct World {
     demands: Vec<Demand>,
     /// After these polls, counted over all nodes, the polled node dies.
     crash_after: BTreeSet<u64>,
+    /// After these, it is told to stop.
+    stop_after: BTreeSet<u64>,
     polls: u64,
 }
 
@@ -91,6 +94,8 @@ pub struct Outcome {
     pub operations: u64,
     /// Publishes begun.
     pub publishes: u64,
+    /// Handlers that asked whether they panic.
+    pub handlers: u64,
     names: Vec<String>,
 }
 
@@ -126,6 +131,7 @@ impl World {
             programs: Vec::new(),
             demands: Vec::new(),
             crash_after: BTreeSet::new(),
+            stop_after: BTreeSet::new(),
             polls: 0,
         }
     }
@@ -188,6 +194,22 @@ impl World {
         self
     }
 
+    /// Tells the process that is polled at the given polls of this world to stop; it starts again later.
+    pub fn stop_after(&mut self, polls: &[u64]) -> &mut Self {
+        self.stop_after.extend(polls);
+        self
+    }
+
+    /// Commits messages before anything runs, pending, with no state of their own.
+    pub fn preload(&mut self, messages: Vec<OutboxMessage>) -> Result<&mut Self, RepositoryError> {
+        let batch = CommitBatch {
+            messages,
+            ..CommitBatch::new()
+        };
+        at_once(SimRepository::direct(self.sim.clone()).commit(batch))?;
+        Ok(self)
+    }
+
     /// Lets the publisher panic at its n-th call.
     pub fn panic_at_publish(&mut self, call: u64) -> &mut Self {
         self.sim.lock().panics.publisher = call;
@@ -232,6 +254,7 @@ impl World {
             polls: self.polls,
             operations: state.store.operations,
             publishes: state.broker.publishes,
+            handlers: state.handlers,
             names: state
                 .ledger
                 .records

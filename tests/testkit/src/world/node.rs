@@ -17,6 +17,7 @@ use super::clock::NodeTimer;
 use super::{Request, Sim, Tuning};
 use crate::broker::SimBus;
 use crate::history::{Event, NodeId};
+use crate::sabotage::Sabotage;
 use crate::store::SimRepository;
 
 /// A process that was just started: its connections, its clock, and the word to stop.
@@ -56,6 +57,9 @@ impl Node {
 
     /// Resolves when the process is told to stop.
     pub async fn stopped(&self) {
+        if self.sim.lock().sabotaged(Sabotage::IgnoresStops) {
+            std::future::pending::<()>().await;
+        }
         self.stop.wait().await;
     }
 
@@ -63,9 +67,8 @@ impl Node {
     pub fn may_panic(&self) {
         let strikes = {
             let mut state = self.sim.lock();
-            let strikes = state.panics.handler == 1;
-            state.panics.handler = state.panics.handler.saturating_sub(1);
-            strikes
+            state.handlers += 1;
+            state.panics.handler == state.handlers
         };
         if strikes {
             std::panic::resume_unwind(Box::new(super::PANIC));

@@ -13,6 +13,7 @@ use postbox::time::{Clock, Instant};
 use super::{Node, NodeTimer, World, millis};
 use crate::check::Promise;
 use crate::history::{Event, NodeId};
+use crate::sabotage::Sabotage;
 
 /// How long after the storm everything must have come to its end.
 const BOUND: Duration = Duration::from_secs(120);
@@ -84,7 +85,7 @@ impl World {
             state.deaths = vec![0; slots.len()];
             state.stalled_until = vec![Instant::ZERO; slots.len()];
         }
-        let bound = self.sim.lock().storm_ends + BOUND;
+        let bound = self.bound();
         let mut stop_by = None;
         let mut ready = Vec::new();
         loop {
@@ -144,6 +145,15 @@ impl World {
         }
     }
 
+    /// When everything must have come to its end. A message that is turned away holds up its key until it is
+    /// given up.
+    fn bound(&self) -> Instant {
+        let state = self.sim.lock();
+        let turned_away = u32::try_from(state.broker.turns_away.len()).unwrap_or(u32::MAX);
+        let each = self.tuning.retry.backoff.pause(u32::MAX) * self.tuning.retry.max_failures;
+        state.storm_ends + BOUND + each * turned_away
+    }
+
     fn start(&self, node: NodeId, slots: &mut [Slot]) {
         let Some((slot, program)) = slots.get_mut(node).zip(self.programs.get(node)) else {
             return;
@@ -157,7 +167,10 @@ impl World {
             again: slot.starts > 1,
         });
         let drift = state.faults.drift;
-        let ahead = state.dice.below(2 * drift + 1).cast_signed() - drift.cast_signed();
+        let mut ahead = state.dice.below(2 * drift + 1).cast_signed() - drift.cast_signed();
+        if state.sabotaged(Sabotage::SlowsClocks) {
+            ahead = -666_666;
+        }
         let stop = Stop::new();
         if let Some(kept) = state.stops.get_mut(node) {
             *kept = stop.clone();
@@ -210,6 +223,7 @@ impl World {
             }
         }
         let (crash, stall, stop) = (state.faults.crash, state.faults.stall, state.faults.stop);
+        let told = self.stop_after.contains(&self.polls);
         if self.crash_after.contains(&self.polls) || state.happens(crash) {
             state.log(Event::Crashed { node });
             drop(state);
@@ -224,7 +238,7 @@ impl World {
             }
             state.log(Event::Stalled { node, lasts });
             state.ledger.excuse_all_of(node);
-        } else if state.happens(stop) {
+        } else if told || state.happens(stop) {
             state.log(Event::ToldToStop { node });
             let stop = state.stops.get(node).cloned();
             drop(state);
@@ -297,11 +311,8 @@ impl World {
             .iter()
             .position(|record| record.committed.is_some() && record.end.is_none());
         let detail = match open.and_then(|message| state.ledger.records.get(message)) {
-            Some(record) => format!(
-                "{} is not settled {BOUND:?} after everything was well again",
-                record.id
-            ),
-            None => format!("something is left to do {BOUND:?} after everything was well again"),
+            Some(record) => format!("{} is not settled although everything is well again", record.id),
+            None => format!("something is left to do although everything is well again"),
         };
         state.violated(Promise::NotInTime, open, detail);
     }

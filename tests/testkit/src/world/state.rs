@@ -54,8 +54,9 @@ pub(crate) struct State {
     pub(crate) stops: Vec<Stop>,
     /// The node whose future is being dropped by a crash: what it leaves is no decision of its own.
     pub(crate) crashing: Option<NodeId>,
-    /// Counts down to the call that panics.
     pub(crate) panics: Panics,
+    /// How many handlers asked whether they panic.
+    pub(crate) handlers: u64,
     /// Counts the store's operations, and says which fail.
     pub(crate) store: StoreFaults,
     /// Publishes under way, by node.
@@ -166,6 +167,7 @@ impl State {
             stops: Vec::new(),
             crashing: None,
             panics: Panics::default(),
+            handlers: 0,
             store: StoreFaults::default(),
             under_way: Vec::new(),
             deaths: Vec::new(),
