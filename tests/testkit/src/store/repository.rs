@@ -83,7 +83,11 @@ impl SimRepository {
     fn commit_now(&self, batch: CommitBatch) -> Result<Committed<RowKey>, RepositoryError> {
         let SimOutbox { sim, node } = &self.outbox;
         let seen = Seen::of(&batch);
-        let operation = sim.lock().operation(*node, "committing");
+        let operation = if self.direct {
+            Operation::Succeeds
+        } else {
+            sim.lock().operation(*node, "committing")
+        };
         if operation == Operation::Fails {
             sim.lock().not_committed(*node, &seen.messages);
             return Err(RepositoryError::store(SimError::OnPurpose));

@@ -1,12 +1,14 @@
 //! The service that the simulator tries: tallies that announce what was added, and boards that note each
 //! announcement once.
 
+mod scenarios;
 mod service;
 
 use std::time::Duration;
 
 use postbox::aggregate::Repository;
 use postbox::bus::{FailurePolicy, RunOptions};
+use postbox::id::Invalid;
 use serde_json::json;
 
 use crate::backing::at_once;
@@ -15,8 +17,8 @@ use crate::faults::Faults;
 use crate::store::SimRepository;
 use crate::world::{Node, Sim, World};
 
-pub(crate) use service::{ADD, service};
-use service::{BOARD, NOTED, Tally};
+pub use scenarios::{SCENARIOS, Scenario};
+use service::{ADD, BOARD, NOTED, Tally, service};
 
 /// How large a simulated world is.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +58,15 @@ pub(crate) fn fill(world: &mut World, size: Size, faults: &Faults) {
         let input = json!({ "tally": tally, "message": id, "later": dice.chance(50) });
         world.command(delay, ADD, &id, input);
     }
+    demand_agreement(world, size);
+    demand_effects(world, size);
+}
+
+fn demand_agreement(world: &mut World, size: Size) {
     world.demand(move |repository| state_and_messages_agree(repository, size));
+}
+
+fn demand_effects(world: &mut World, size: Size) {
     let sim = world.sim().clone();
     world.demand(move |repository| note_effects(&sim, repository, size));
 }
@@ -64,12 +74,16 @@ pub(crate) fn fill(world: &mut World, size: Size, faults: &Faults) {
 /// What a process runs.
 pub(crate) async fn run(node: Node) {
     let app = node.attach(service(&node));
-    let Ok(options) = RunOptions::inbox("board") else {
+    let Ok(options) = options() else {
         return;
     };
-    let options = options.with_failure_policy(FailurePolicy::Retry);
     // A failed run is a process that ends: its supervisor starts it again.
     let _ = node.run(&app, options).await;
+}
+
+fn options() -> Result<RunOptions, Invalid> {
+    // A handler that panicked is tried again.
+    Ok(RunOptions::inbox("board")?.with_failure_policy(FailurePolicy::Retry))
 }
 
 /// Each addition to a tally has its message, and the other way round.

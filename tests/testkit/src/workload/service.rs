@@ -14,7 +14,7 @@ use crate::world::Node;
 /// Adds to a tally and announces it.
 pub(crate) const ADD: &str = "tally.add";
 /// What was added.
-const ADDED: &str = "tally.added";
+pub(crate) const ADDED: &str = "tally.added";
 /// Notes on a second board: a command that the first board's handler enqueues.
 const NOTE: &str = "board.note";
 /// What the id of that command ends with.

@@ -74,6 +74,8 @@ pub struct World {
     crash_after: BTreeSet<u64>,
     /// After these, it is told to stop.
     stop_after: BTreeSet<u64>,
+    /// How often each process has to have started before the world may end.
+    starts: u32,
     polls: u64,
 }
 
@@ -132,6 +134,7 @@ impl World {
             demands: Vec::new(),
             crash_after: BTreeSet::new(),
             stop_after: BTreeSet::new(),
+            starts: 1,
             polls: 0,
         }
     }
@@ -182,6 +185,13 @@ impl World {
         self
     }
 
+    /// Goes on until every process has started so often: for programs that do one thing at their first start,
+    /// and the rest at the next.
+    pub const fn start_at_least(&mut self, times: u32) -> &mut Self {
+        self.starts = times;
+        self
+    }
+
     /// Plants a bug.
     pub fn sabotage(&mut self, bug: Sabotage) -> &mut Self {
         self.sim.lock().sabotage = Some(bug);
@@ -222,13 +232,14 @@ impl World {
         self
     }
 
-    /// Lets the store fail at some of its operations; `applied` ones take effect and lose their answer.
-    pub fn fail_store(&mut self, from: u64, how_many: u64, applied: bool) -> &mut Self {
+    /// Lets the store fail at an operation, and from then on for a while; `applied` ones take effect and lose
+    /// their answer.
+    pub fn fail_store(&mut self, operation: u64, lasts: Duration, applied: bool) -> &mut Self {
         self.sim.lock().store = StoreFaults {
-            operations: 0,
-            from,
-            how_many,
+            from: operation,
+            lasts,
             applied,
+            ..StoreFaults::none()
         };
         self
     }

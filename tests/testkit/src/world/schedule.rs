@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     woken: Arc<Woken>,
     waker: Waker,
     starts: u32,
+    /// Whether it last ended by itself.
+    ended: bool,
     start_at: Option<Instant>,
     stalled_until: Option<Instant>,
 }
@@ -53,6 +55,7 @@ impl Slot {
             waker: Waker::from(woken.clone()),
             woken,
             starts: 0,
+            ended: false,
             start_at: Some(now),
             stalled_until: None,
         }
@@ -62,6 +65,11 @@ impl Slot {
         self.future.is_some()
             && self.stalled_until.is_none_or(|until| until <= now)
             && self.woken.0.load(Ordering::Acquire)
+    }
+
+    /// Whether it has yet to start: after a crash, or as often as the scenario wants.
+    fn has_to_start(&self, starts: u32) -> bool {
+        self.starts < starts || (self.start_at.is_some() && !self.ended)
     }
 
     /// When something happens to it by the mere passing of time.
@@ -119,7 +127,10 @@ impl World {
                 }
                 continue;
             }
-            if stop_by.is_none() && self.is_quiet() {
+            if stop_by.is_none()
+                && !slots.iter().any(|slot| slot.has_to_start(self.starts))
+                && self.is_quiet()
+            {
                 stop_by = Some(now + STOP_WITHIN);
                 self.stop_all(&mut slots);
                 continue;
@@ -161,6 +172,7 @@ impl World {
         slot.start_at = None;
         slot.stalled_until = None;
         slot.starts += 1;
+        slot.ended = false;
         let mut state = self.sim.lock();
         state.log(Event::Started {
             node,
@@ -207,6 +219,7 @@ impl World {
         let mut state = self.sim.lock();
         match polled {
             Ok(poll) if poll.is_ready() => {
+                slot.ended = true;
                 // Its supervisor starts it again, unless the world ends.
                 let pause = millis(&mut state.dice, DEAD_FOR);
                 slot.start_at = (!stopping).then(|| state.now() + pause);

@@ -92,12 +92,14 @@ pub(crate) struct Panics {
 }
 
 /// Which of the store's operations fail.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct StoreFaults {
     pub(crate) operations: u64,
     /// The first that fails; 0 for none.
     pub(crate) from: u64,
-    pub(crate) how_many: u64,
+    /// For how long from then on all others fail too.
+    pub(crate) lasts: Duration,
+    pub(crate) until: Instant,
     /// Whether they take effect all the same.
     pub(crate) applied: bool,
 }
@@ -168,7 +170,7 @@ impl State {
             crashing: None,
             panics: Panics::default(),
             handlers: 0,
-            store: StoreFaults::default(),
+            store: StoreFaults::none(),
             under_way: Vec::new(),
             deaths: Vec::new(),
             stalled_until: Vec::new(),
@@ -210,10 +212,15 @@ impl State {
         let StoreFaults {
             operations,
             from,
-            how_many,
+            lasts,
+            until,
             applied,
         } = self.store;
-        let scripted = from > 0 && operations >= from && operations - from < how_many;
+        let now = self.now();
+        if operations == from {
+            self.store.until = now + lasts;
+        }
+        let scripted = operations == from || now < until;
         let (error, lost) = (self.faults.store_error, self.faults.store_answer_lost);
         if (scripted && !applied) || self.happens(error) {
             self.log(Event::StoreFailed { node, doing });
@@ -224,6 +231,18 @@ impl State {
             return Operation::LosesItsAnswer;
         }
         Operation::Succeeds
+    }
+}
+
+impl StoreFaults {
+    pub(crate) const fn none() -> Self {
+        Self {
+            operations: 0,
+            from: 0,
+            lasts: Duration::ZERO,
+            until: Instant::ZERO,
+            applied: false,
+        }
     }
 }
 
