@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::quickstart;
+use crate::simulation;
 use crate::toolchain::{BARE_METAL, Toolchain};
 
 /// One cargo command and what becomes of it.
@@ -29,7 +30,7 @@ pub(crate) enum Mode {
 }
 
 impl Step {
-    fn cargo(name: &'static str, command: &'static str) -> Self {
+    pub(crate) fn cargo(name: &'static str, command: &'static str) -> Self {
         Self {
             name,
             args: command.split(' ').collect(),
@@ -58,7 +59,7 @@ impl fmt::Display for Step {
 pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
-    vec![
+    let mut steps = vec![
         Step::cargo("format", "fmt --all --check").mode(rustfmt()),
         // With -p: a workspace build unifies features and would hide what core lacks on its own.
         Step::cargo(
@@ -93,7 +94,9 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
         quickstart(root),
-    ]
+    ];
+    steps.extend(simulation::steps());
+    steps
 }
 
 /// A toolchain without the component is fine for a user and a mistake for CI.
