@@ -32,6 +32,7 @@ const CORE_ORDER: &[&str] = &[
     "dispatcher",
     "backstop",
     "sync",
+    "handle",
     "aggregate",
     "bus",
     "service",
