@@ -20,7 +20,7 @@
 //!     BACKSTOP.run(async |shutdown| backstop.run(shutdown).await).await;
 //! }
 //!
-//! async fn main(spawner: embassy_executor::Spawner) -> Result<(), Box<dyn std::error::Error>> {
+//! async fn start(spawner: embassy_executor::Spawner) -> Result<(), Box<dyn std::error::Error>> {
 //!     let running = spawn_backstop(spawner, &BACKSTOP, outbox()?);
 //!     // ...
 //!     let report = running.stop(core::time::Duration::from_secs(5)).await?;
