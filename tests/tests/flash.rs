@@ -1,6 +1,7 @@
 //! The outbox in flash: power cuts, bad regions, limits, and the rules of claims over it.
 #![allow(
     clippy::cast_possible_truncation,
+    clippy::missing_panics_doc,
     clippy::panic,
     clippy::unwrap_used,
     missing_docs,
