@@ -58,9 +58,8 @@ impl OutboxStore for Slow {
 
     async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Self::Batch, Infallible> {
         let claimed = self.store.claim(request).await?;
-        let mut claims = self.claims.lock().expect("not poisoned");
-        claims.extend(claimed.iter().map(ClaimedMessage::claim));
-        drop(claims);
+        let claims = claimed.iter().map(ClaimedMessage::claim);
+        self.claims.lock().expect("not poisoned").extend(claims);
         self.clock.sleep_until(self.clock.now() + self.claim).await;
         Ok(claimed)
     }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod firmware;
 mod plan;
 mod quickstart;
 mod report;
@@ -34,8 +35,11 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The store and engines on bare metal (not built yet).
-    Firmware,
+    /// The stores and engines on bare metal, under QEMU; installs what that needs on Debian, as root.
+    Firmware {
+        /// The tests to run; all without any.
+        tests: Vec<String>,
+    },
     /// The benchmarks (not built yet).
     Bench {
         /// Compare with the recorded figures instead of printing new ones.
@@ -48,7 +52,10 @@ fn main() -> ExitCode {
     match Cli::parse().chore {
         Chore::Test => test(),
         Chore::Simulate { args } => simulation::chore(&args),
-        Chore::Firmware => not_built("firmware"),
+        Chore::Firmware { tests } => {
+            let root = toolchain::workspace_root();
+            firmware::firmware(&root, &tests)
+        }
         Chore::Bench { check: true } => not_built("bench --check"),
         Chore::Bench { check: false } => not_built("bench"),
     }

@@ -93,7 +93,17 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
-        quickstart(root),
+        quickstart(root, "quickstart", "run --release -p quickstart"),
+        quickstart(
+            root,
+            "quickstart on smol",
+            "run --release -p quickstart --no-default-features --features smol",
+        ),
+        quickstart(
+            root,
+            "quickstart on async-std",
+            "run --release -p quickstart --no-default-features --features async-std",
+        ),
     ];
     steps.extend(simulation::steps());
     steps
@@ -129,7 +139,7 @@ fn tests(toolchain: Toolchain) -> Step {
     }
 }
 
-fn quickstart(root: &Path) -> Step {
+fn quickstart(root: &Path, name: &'static str, command: &'static str) -> Step {
     let present = root.join("examples/quickstart/Cargo.toml").is_file();
     let mode = if present {
         Mode::Run
@@ -138,7 +148,7 @@ fn quickstart(root: &Path) -> Step {
     };
     Step {
         last_line: Some(quickstart::judge),
-        ..Step::cargo("quickstart", "run --release -p quickstart").mode(mode)
+        ..Step::cargo(name, command).mode(mode)
     }
 }
 
