@@ -16,7 +16,7 @@ macro_rules! simulator {
 }
 
 /// What CI simulates.
-pub(crate) fn steps() -> [Step; 4] {
+pub(crate) fn steps() -> [Step; 6] {
     let step = |name, command| Step {
         last_line: Some(judge),
         ..Step::cargo(name, command)
@@ -34,6 +34,10 @@ pub(crate) fn steps() -> [Step; 4] {
         step(
             "simulation: crashes everywhere over SQLite",
             simulator!("--store sqlite --everywhere"),
+        ),
+        step(
+            "simulation: crashes everywhere over heapless",
+            simulator!("--store heapless --everywhere"),
         ),
     ]
 }
