@@ -28,6 +28,10 @@ pub(crate) fn steps() -> [Step; 6] {
             simulator!("--store sqlite --seeds 2000"),
         ),
         step(
+            "simulation: storms over heapless",
+            simulator!("--store heapless --seeds 20000"),
+        ),
+        step(
             "simulation: crashes everywhere over HashMap",
             simulator!("--everywhere"),
         ),
