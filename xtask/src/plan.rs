@@ -92,8 +92,20 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
+        schedules(),
         quickstart(root),
     ]
+}
+
+/// Loom's primitives instead of real ones: everything is compiled anew, so it has a target directory of its own.
+fn schedules() -> Step {
+    Step {
+        env: Some(("RUSTFLAGS", "--cfg loom")),
+        ..Step::cargo(
+            "schedules",
+            "test -p postbox --lib --target-dir target/loom schedules",
+        )
+    }
 }
 
 /// A toolchain without the component is fine for a user and a mistake for CI.
@@ -202,7 +214,7 @@ mod tests {
     fn core_is_built_alone_with_every_set_of_features() {
         let steps = steps(FULL);
         let alone = steps.iter().filter(|step| step.args.contains(&"postbox"));
-        assert_eq!(alone.clone().count(), 5);
+        assert_eq!(alone.clone().count(), 6);
         assert!(alone.clone().all(|step| !step.args.contains(&"--workspace")));
     }
 
