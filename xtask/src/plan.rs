@@ -103,7 +103,7 @@ fn schedules() -> Step {
         env: Some(("RUSTFLAGS", "--cfg loom")),
         ..Step::cargo(
             "schedules",
-            "test -p postbox --lib --target-dir target/loom schedules",
+            "test -p postbox -p postbox-sqlite --lib --target-dir target/loom schedules",
         )
     }
 }
