@@ -100,7 +100,7 @@ impl Model {
         let mut wakes = panicked;
         for at in polled.iter().copied() {
             match self.orders[at] {
-                Order::Wait => continue,
+                Order::Wait => {}
                 Order::WakeYourself => (self.ready[at], wakes) = (true, true),
                 Order::End(outcome) => {
                     self.live[at] = false;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::quickstart;
-use crate::toolchain::{BARE_METAL, Toolchain};
+use crate::toolchain::{BARE_METAL, NIGHTLY, Toolchain};
 
 /// One cargo command and what becomes of it.
 #[derive(Debug)]
@@ -93,6 +93,7 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
         schedules(),
+        miri(toolchain),
         quickstart(root),
     ]
 }
@@ -138,6 +139,20 @@ fn tests(toolchain: Toolchain) -> Step {
     }
 }
 
+/// The only unsafe code, in an interpreter that sees undefined behaviour.
+fn miri(toolchain: Toolchain) -> Step {
+    const COMMAND: &str = "+nightly miri test -p postbox --target-dir target/miri --test join_allocations \
+        --test join_owners --test join_random --test join_threads --test join_turns";
+    debug_assert!(COMMAND.starts_with(NIGHTLY));
+    let mode = if toolchain.miri {
+        Mode::Run
+    } else {
+        let how = "`rustup component add miri rust-src --toolchain nightly`";
+        Mode::Skip(format!("no nightly toolchain with miri ({how})"))
+    };
+    Step::cargo("join in miri", COMMAND).mode(mode)
+}
+
 fn quickstart(root: &Path) -> Step {
     let present = root.join("examples/quickstart/Cargo.toml").is_file();
     let mode = if present {
@@ -160,6 +175,7 @@ mod tests {
         clippy: true,
         nextest: true,
         bare_metal: true,
+        miri: true,
         ci: false,
     };
     const MINIMAL: Toolchain = Toolchain {
@@ -167,6 +183,7 @@ mod tests {
         clippy: false,
         nextest: false,
         bare_metal: false,
+        miri: false,
         ci: false,
     };
 
@@ -211,10 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_interpreter_is_a_skip_even_under_ci() {
+        let steps = steps(Toolchain {
+            miri: false,
+            ci: true,
+            ..FULL
+        });
+        let mode = &find(&steps, "join in miri").mode;
+        assert!(matches!(mode, Mode::Skip(why) if why.contains("rustup component add")));
+    }
+
+    #[test]
     fn core_is_built_alone_with_every_set_of_features() {
         let steps = steps(FULL);
         let alone = steps.iter().filter(|step| step.args.contains(&"postbox"));
-        assert_eq!(alone.clone().count(), 6);
+        assert_eq!(alone.clone().count(), 7);
         assert!(alone.clone().all(|step| !step.args.contains(&"--workspace")));
     }
 

@@ -2,7 +2,12 @@
 //!
 //! Loom's own channel knows neither timeouts nor the end of all senders, so `channel` here is one of a mutex and
 //! a condition; a timeout may come at any time.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(
+    clippy::needless_for_each,
+    clippy::print_stdout,
+    clippy::unnecessary_wraps,
+    clippy::unwrap_used
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
