@@ -262,4 +262,4 @@ fn joins_live_and_die_as_a_model_says() {
 }
 
 /// Fewer in an interpreter.
-const LIVES: usize = if cfg!(miri) { 40 } else { 5_000 };
+const LIVES: usize = if cfg!(miri) { 25 } else { 5_000 };
