@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::quickstart;
+use crate::simulation;
 use crate::toolchain::{BARE_METAL, NIGHTLY, Toolchain};
 
 /// One cargo command and what becomes of it.
@@ -29,7 +30,7 @@ pub(crate) enum Mode {
 }
 
 impl Step {
-    fn cargo(name: &'static str, command: &'static str) -> Self {
+    pub(crate) fn cargo(name: &'static str, command: &'static str) -> Self {
         Self {
             name,
             args: command.split(' ').collect(),
@@ -58,7 +59,7 @@ impl fmt::Display for Step {
 pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
-    vec![
+    let mut steps = vec![
         Step::cargo("format", "fmt --all --check").mode(rustfmt()),
         // With -p: a workspace build unifies features and would hide what core lacks on its own.
         Step::cargo(
@@ -94,8 +95,20 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
         },
         schedules(),
         miri(toolchain),
-        quickstart(root),
-    ]
+        quickstart(root, "quickstart", "run --release -p quickstart"),
+        quickstart(
+            root,
+            "quickstart on smol",
+            "run --release -p quickstart --no-default-features --features smol",
+        ),
+        quickstart(
+            root,
+            "quickstart on async-std",
+            "run --release -p quickstart --no-default-features --features async-std",
+        ),
+    ];
+    steps.extend(simulation::steps());
+    steps
 }
 
 /// Loom's primitives instead of real ones: everything is compiled anew, so it has a target directory of its own.
@@ -153,7 +166,7 @@ fn miri(toolchain: Toolchain) -> Step {
     Step::cargo("join in miri", COMMAND).mode(mode)
 }
 
-fn quickstart(root: &Path) -> Step {
+fn quickstart(root: &Path, name: &'static str, command: &'static str) -> Step {
     let present = root.join("examples/quickstart/Cargo.toml").is_file();
     let mode = if present {
         Mode::Run
@@ -162,7 +175,7 @@ fn quickstart(root: &Path) -> Step {
     };
     Step {
         last_line: Some(quickstart::judge),
-        ..Step::cargo("quickstart", "run --release -p quickstart").mode(mode)
+        ..Step::cargo(name, command).mode(mode)
     }
 }
 

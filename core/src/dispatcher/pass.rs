@@ -1,5 +1,6 @@
 //! One batch of held messages: published under a renewed lease, then settled in one write.
 
+use core::pin::pin;
 use core::time::Duration;
 
 use super::scratch::Scratch;
@@ -135,8 +136,8 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         // The answer of a slow store may have taken the whole lease.
         if self.timer.now() < self.end(held_until) {
             let mut batch = PublishBatch::new(messages.as_slice(), outcomes.as_mut_slice(), self.control);
-            let publishing = survive(self.publisher.publish_batch(&mut batch));
-            let holding = self.hold(claims.as_slice(), &mut held_until);
+            let publishing = pin!(survive(self.publisher.publish_batch(&mut batch)));
+            let holding = pin!(self.hold(claims.as_slice(), &mut held_until));
             panicked = watched(publishing, holding).await == Some(None);
         }
         self.held_until = held_until;

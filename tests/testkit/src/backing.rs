@@ -170,12 +170,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Polls once.
+/// Polls a future once: for looks into the database when all is over, where nothing waits.
+///
+/// ```
+/// assert_eq!(postbox_testkit::at_once(async { 1 }), 1);
+/// ```
+///
+/// # Panics
+/// If the future waits.
 #[expect(
     clippy::panic,
     reason = "a store that waits does not fit in here, whatever it is asked"
 )]
-pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+pub fn at_once<F: Future>(future: F) -> F::Output {
     let mut cx = Context::from_waker(Waker::noop());
     match pin!(future).poll(&mut cx) {
         Poll::Ready(output) => output,

@@ -19,6 +19,7 @@ mod store;
 mod workload;
 mod world;
 
+pub use backing::at_once;
 pub use broker::{SimBus, SimReceived, SimSource};
 pub use check::{Promise, Violation};
 pub use dice::Dice;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use postbox::testing::VirtualClock;
 use postbox_sqlite::{Execution, SqliteOptions, SqliteRepository};
-use postbox_testkit::{Explorer, Faults, Report, SCENARIOS, Scenario, World, simulate, world_of};
+use postbox_testkit::{Explorer, Faults, Outcome, Report, SCENARIOS, Scenario, World, simulate, world_of};
 
 /// Simulates crashes, stalls, outages and lost answers over the real engines and a real store.
 #[derive(Debug, Parser)]
@@ -107,12 +107,18 @@ fn storms(cli: &Cli) -> bool {
     report.violations == 0
 }
 
-fn replay(store: Store, seed: u64) -> bool {
+/// The story of a seed's world, or of the message that the first violation is about.
+fn tell(store: Store, seed: u64) -> Outcome {
     let outcome = world_of(seed, None, |seed, faults| store.open(seed, faults));
     println!("{}", outcome.timeline());
     for violation in &outcome.violations {
         println!("{violation}");
     }
+    outcome
+}
+
+fn replay(store: Store, seed: u64) -> bool {
+    let outcome = tell(store, seed);
     let mut report = Report::default();
     report.add(seed, &outcome);
     println!("{report}");

@@ -82,10 +82,9 @@ fn of_message(record: &Record, (failures, abandoned): (u32, u32)) -> impl Iterat
 fn order(records: &[Record]) -> Vec<(Promise, MessageNo, String)> {
     let mut lanes: BTreeMap<&str, Vec<(u64, MessageNo)>> = BTreeMap::new();
     for (message, record) in records.iter().enumerate() {
-        if let (Some(key), Some(place)) = (record.key.as_deref(), record.committed) {
-            if record.end != Some(End::Dead) {
-                lanes.entry(key).or_default().push((place, message));
-            }
+        let lane = record.key.as_deref().zip(record.committed);
+        if let Some((key, place)) = lane.filter(|_| record.end != Some(End::Dead)) {
+            lanes.entry(key).or_default().push((place, message));
         }
     }
     let mut broken = Vec::new();

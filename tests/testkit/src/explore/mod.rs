@@ -195,8 +195,8 @@ impl Explorer {
         let (mut crashes, mut pairs, mut store_faults, mut panics, mut storms) = (0, 0, 0, 0, 0);
         let calm = attempt(Case::Calm)?;
         for poll in 1..=calm.polls {
-            let crashed = count(&mut crashes, attempt(Case::Crash(poll))?);
-            for second in (poll + 1..=crashed.polls).take_while(|_| self.pairs) {
+            let once = count(&mut crashes, attempt(Case::Crash(poll))?);
+            for second in (poll + 1..=once.polls).take_while(|_| self.pairs) {
                 count(&mut pairs, attempt(Case::Crashes(poll, second))?);
                 count(&mut pairs, attempt(Case::StopAndCrash(poll, second))?);
             }

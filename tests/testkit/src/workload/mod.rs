@@ -29,7 +29,15 @@ pub(crate) struct Size {
 }
 
 impl Size {
+    /// Most bugs show in a small world; a few need a large one.
     pub(crate) fn of(dice: &mut Dice) -> Self {
+        if dice.below(4) > 0 {
+            return Self {
+                nodes: dice.between((1, 2)),
+                commands: dice.between((1, 4)),
+                keys: dice.between((1, 2)),
+            };
+        }
         Self {
             nodes: dice.between((1, 3)),
             commands: dice.between((1, 12)),

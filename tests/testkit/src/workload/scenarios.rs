@@ -87,7 +87,8 @@ fn dispatch_batch(world: &mut World) {
             return run(node).await;
         }
         let app = node.attach(service(&node));
-        let _ = app.dispatcher().with_timer(node.timer()).dispatch_batch(32).await;
+        let dispatcher = app.dispatcher().with_timer(node.timer());
+        let _ = Box::pin(dispatcher.dispatch_batch(32)).await;
     });
     world.start_at_least(2);
     demand_effects(world, SMALL);
@@ -99,9 +100,8 @@ fn backstop_pass(world: &mut World) {
     world.node(|node| async move {
         let app = node.attach(service(&node));
         let dispatcher = app.dispatcher().with_timer(node.timer());
-        let _ = Backstop::new(dispatcher, BackstopConfig::new())
-            .run(node.stopped())
-            .await;
+        let mut backstop = Backstop::new(dispatcher, BackstopConfig::new());
+        let _ = Box::pin(backstop.run(node.stopped())).await;
     });
 }
 

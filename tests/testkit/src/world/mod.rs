@@ -2,8 +2,11 @@
 
 mod clock;
 mod node;
+mod outcome;
 mod schedule;
+mod slot;
 mod state;
+mod tuning;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -11,9 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postbox::aggregate::{CommitBatch, Repository, RepositoryError};
-use postbox::backstop::BackstopConfig;
 use postbox::message::OutboxMessage;
-use postbox::retry::{Backoff, RetryPolicy};
 use postbox::store::OutboxOperator;
 use postbox::testing::VirtualClock;
 use postbox::time::{Clock, Instant};
@@ -21,16 +22,18 @@ use postbox_hashmap::HashMapRepository;
 use serde_json::Value;
 
 use crate::backing::{Backing, Inline, at_once};
-use crate::check::{Promise, Violation, at_the_end};
+use crate::check::{Promise, at_the_end};
 use crate::dice::Dice;
 use crate::faults::Faults;
-use crate::history::{Event, History, MessageNo};
+use crate::history::Event;
 use crate::sabotage::Sabotage;
 use crate::store::SimRepository;
 
 pub use clock::NodeTimer;
 pub use node::Node;
+pub use outcome::Outcome;
 pub(crate) use state::{Limits, Operation, Sim, State, StoreFaults, millis};
+pub(crate) use tuning::Tuning;
 
 /// What planted panics carry.
 pub(crate) const PANIC: &str = "a panic on purpose";
@@ -46,15 +49,6 @@ pub(crate) struct Request {
     /// The message that the command is to enqueue.
     pub(crate) message: String,
     pub(crate) input: Value,
-}
-
-/// How the workers of a world are set.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tuning {
-    pub(crate) lease: Duration,
-    pub(crate) retry: RetryPolicy,
-    pub(crate) outage: Backoff,
-    pub(crate) backstop: BackstopConfig,
 }
 
 type Program = Box<dyn Fn(Node) -> Pin<Box<dyn Future<Output = ()>>>>;
@@ -77,28 +71,6 @@ pub struct World {
     /// How often each process has to have started before the world may end.
     starts: u32,
     polls: u64,
-}
-
-/// What came of a world.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Broken promises, in the order in which they were seen.
-    pub violations: Vec<Violation>,
-    /// Everything that happened.
-    pub history: History,
-    /// Messages committed.
-    pub messages: u64,
-    /// Processes that died.
-    pub crashes: u64,
-    /// Polls of processes.
-    pub polls: u64,
-    /// Operations of the store.
-    pub operations: u64,
-    /// Publishes begun.
-    pub publishes: u64,
-    /// Handlers that asked whether they panic.
-    pub handlers: u64,
-    names: Vec<String>,
 }
 
 impl World {
@@ -292,46 +264,6 @@ impl World {
 
     pub(crate) const fn sim(&self) -> &Sim {
         &self.sim
-    }
-}
-
-impl Tuning {
-    /// Leases and retries that differ from seed to seed, and are short enough to see their ends.
-    fn of(dice: &mut Dice) -> Self {
-        let millis = Duration::from_millis;
-        let backoff = |base, cap| Backoff::new(millis(base), millis(cap)).unwrap_or(Backoff::PUBLISH);
-        let retry = RetryPolicy {
-            backoff: backoff(dice.one_of(&[10, 100], 10), dice.one_of(&[500, 3_000], 500)),
-            max_failures: dice.one_of(&[2_u32, 4, 20], 4),
-            max_age: Duration::from_secs(24 * 3600),
-            max_abandoned: dice.one_of(&[3_u32, 10, 50], 10),
-        };
-        let batch = usize::try_from(dice.one_of(&[1, 3, 32], 32)).unwrap_or(32);
-        let poll = millis(dice.one_of(&[50, 300, 1_000], 300));
-        let backstop = BackstopConfig::new().with_store_backoff(backoff(50, 1_000));
-        let backstop = backstop
-            .with_batch(batch)
-            .and_then(|config| config.with_poll(poll));
-        Self {
-            lease: millis(dice.one_of(&[200, 1_000, 5_000], 1_000)),
-            retry,
-            outage: backoff(50, 1_000),
-            backstop: backstop.unwrap_or_default(),
-        }
-    }
-}
-
-impl Outcome {
-    /// The name of a message in the history.
-    pub fn name(&self, message: MessageNo) -> &str {
-        self.names.get(message).map_or("?", String::as_str)
-    }
-
-    /// The story of the message that the first violation is about, a line an event.
-    pub fn timeline(&self) -> String {
-        let about = self.violations.first().and_then(|violation| violation.message);
-        self.history
-            .timeline(about, |message| self.name(message).to_owned())
     }
 }
 

@@ -1,15 +1,13 @@
 //! Who is polled next, who dies, when time moves on: the whole of a world's concurrency, drawn by its dice.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::Context;
 use std::time::Duration;
 
 use postbox::sync::Stop;
 use postbox::time::{Clock, Instant};
 
+use super::slot::Slot;
 use super::{Node, NodeTimer, World, millis};
 use crate::check::Promise;
 use crate::history::{Event, NodeId};
@@ -23,63 +21,6 @@ const STOP_WITHIN: Duration = Duration::from_secs(60);
 const MAX_POLLS: u64 = 1_000_000;
 /// How long a dead process stays dead.
 const DEAD_FOR: (u64, u64) = (1, 500);
-
-/// A process: its program while it runs, or when it starts again.
-pub(crate) struct Slot {
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    woken: Arc<Woken>,
-    waker: Waker,
-    starts: u32,
-    /// Whether it last ended by itself.
-    ended: bool,
-    start_at: Option<Instant>,
-    stalled_until: Option<Instant>,
-}
-
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Release);
-    }
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-impl Slot {
-    fn new(now: Instant) -> Self {
-        let woken = Arc::new(Woken(AtomicBool::new(false)));
-        Self {
-            future: None,
-            waker: Waker::from(woken.clone()),
-            woken,
-            starts: 0,
-            ended: false,
-            start_at: Some(now),
-            stalled_until: None,
-        }
-    }
-
-    fn is_ready(&self, now: Instant) -> bool {
-        self.future.is_some()
-            && self.stalled_until.is_none_or(|until| until <= now)
-            && self.woken.0.load(Ordering::Acquire)
-    }
-
-    /// Whether it has yet to start: after a crash, or as often as the scenario wants.
-    fn has_to_start(&self, starts: u32) -> bool {
-        self.starts < starts || (self.start_at.is_some() && !self.ended)
-    }
-
-    /// When something happens to it by the mere passing of time.
-    fn next(&self) -> Option<Instant> {
-        let stalled = self
-            .stalled_until
-            .filter(|_| self.woken.0.load(Ordering::Acquire));
-        self.start_at.into_iter().chain(stalled).min()
-    }
-}
 
 impl World {
     /// Everything, from the first start to the last stop.
@@ -141,13 +82,11 @@ impl World {
             }
             let waits = slots.iter().filter_map(Slot::next);
             let next = waits.chain(packet).chain(self.sim.clock.next_deadline()).min();
-            match next.filter(|next| *next <= stop_by.unwrap_or(bound)) {
-                Some(next) => self.sim.clock.move_to(next),
-                None => {
-                    self.gave_out(stop_by.is_some());
-                    break;
-                }
-            }
+            let Some(next) = next.filter(|next| *next <= stop_by.unwrap_or(bound)) else {
+                self.gave_out(stop_by.is_some());
+                break;
+            };
+            self.sim.clock.move_to(next);
         }
         // What still runs dies with the world: that is no fault of its messages.
         for (node, slot) in slots.iter_mut().enumerate() {
@@ -201,18 +140,18 @@ impl World {
             stop,
             tuning,
         }));
-        slot.woken.0.store(true, Ordering::Release);
+        slot.set_woken(true);
     }
 
     fn poll(&mut self, node: NodeId, slots: &mut [Slot], stopping: bool) {
         let Some(slot) = slots.get_mut(node) else {
             return;
         };
+        slot.stalled_until = None;
+        slot.set_woken(false);
         let Some(future) = slot.future.as_mut() else {
             return;
         };
-        slot.stalled_until = None;
-        slot.woken.0.store(false, Ordering::Release);
         self.polls += 1;
         let mut cx = Context::from_waker(&slot.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
@@ -325,7 +264,7 @@ impl World {
             .position(|record| record.committed.is_some() && record.end.is_none());
         let detail = match open.and_then(|message| state.ledger.records.get(message)) {
             Some(record) => format!("{} is not settled although everything is well again", record.id),
-            None => format!("something is left to do although everything is well again"),
+            None => String::from("something is left to do although everything is well again"),
         };
         state.violated(Promise::NotInTime, open, detail);
     }
