@@ -59,6 +59,8 @@ pub struct Faults {
     pub refused: u32,
     /// Of the messages: the broker never takes them.
     pub poison: u32,
+    /// Of the messages: whoever publishes them dies of it.
+    pub killer: u32,
     /// How much faster or slower a node's clock may go, in millionths.
     pub drift: u64,
 }
@@ -88,6 +90,7 @@ impl Faults {
             lost_hint: 0,
             refused: 0,
             poison: 0,
+            killer: 0,
             drift: 0,
         }
     }
@@ -116,6 +119,7 @@ impl Faults {
             lost_hint: some(100, 1000),
             refused: some(50, 300),
             poison: some(20, 100),
+            killer: some(10, 50),
             ..Self::none()
         };
         faults.lasts = Duration::from_millis(dice.between((200, 3_000)));

@@ -59,19 +59,10 @@ pub struct SimBus {
 
 impl SimBus {
     async fn transmit(&self, message: MessageRef<'_>) -> Result<(), PublishError<SimError>> {
-        let number = {
-            let mut state = self.sim.lock();
-            state.broker.publishes += 1;
-            if state.panics.publisher > 0 && state.broker.publishes == state.panics.publisher {
-                let number = state.ledger.number(message.id);
-                state.fails(number);
-                drop(state);
-                std::panic::resume_unwind(Box::new(PANIC));
-            }
-            if state.sabotaged(Sabotage::SaysPublishedUnsent) && state.dice.chance(250) {
-                return Ok(());
-            }
-            state.ledger.number(message.id)
+        let number = match self.begin(message.id) {
+            Begun::Sends(number) => number,
+            Begun::Lies => return Ok(()),
+            Begun::Dies => return std::future::pending().await,
         };
         let sending = Sending::start(&self.sim, self.node, number, message);
         let answer = sending.await;
@@ -88,7 +79,35 @@ impl SimBus {
     }
 }
 
+/// How a publish begins.
+enum Begun {
+    Sends(MessageNo),
+    /// A planted bug says that it was published.
+    Lies,
+    /// The node dies before it sends.
+    Dies,
+}
+
 impl SimBus {
+    fn begin(&self, id: &str) -> Begun {
+        let mut state = self.sim.lock();
+        let number = state.ledger.number(id);
+        state.broker.publishes += 1;
+        if state.panics.publisher > 0 && state.broker.publishes == state.panics.publisher {
+            state.fails(number);
+            drop(state);
+            std::panic::resume_unwind(Box::new(PANIC));
+        }
+        if state.killers.contains(&number) {
+            state.doomed = Some(self.node);
+            return Begun::Dies;
+        }
+        if state.sabotaged(Sabotage::SaysPublishedUnsent) && state.dice.chance(250) {
+            return Begun::Lies;
+        }
+        Begun::Sends(number)
+    }
+
     fn hears(&self, names: &[&str]) {
         let names = names.iter().map(|name| (*name).to_owned());
         self.sim.lock().broker.heard.extend(names);

@@ -56,7 +56,9 @@ pub(crate) fn fill(world: &mut World, size: Size, faults: &Faults) {
     for number in 0..size.commands {
         let id = format!("m{number}");
         let delay = Duration::from_millis(dice.below(within / 2 + 1));
-        if dice.chance(faults.poison) {
+        if dice.chance(faults.killer) {
+            world.kill_publishers_of(&id);
+        } else if dice.chance(faults.poison) {
             world.turn_away(&id, None);
         } else if dice.chance(faults.refused) {
             let times = dice.one_of(&[1_u32, 3, 30], 1);

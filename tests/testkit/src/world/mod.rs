@@ -157,6 +157,15 @@ impl World {
         self
     }
 
+    /// Lets every process die that begins to publish this message, until the message is given up.
+    pub fn kill_publishers_of(&mut self, message: &str) -> &mut Self {
+        let mut state = self.sim.lock();
+        let number = state.ledger.number(message);
+        state.killers.insert(number);
+        drop(state);
+        self
+    }
+
     /// Goes on until every process has started so often: for programs that do one thing at their first start,
     /// and the rest at the next.
     pub const fn start_at_least(&mut self, times: u32) -> &mut Self {

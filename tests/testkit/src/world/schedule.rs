@@ -95,13 +95,15 @@ impl World {
         }
     }
 
-    /// When everything must have come to its end. A message that is turned away holds up its key until it is
-    /// given up.
+    /// When everything must have come to its end. A message that is turned away, or kills, holds up its key until
+    /// it is given up.
     fn bound(&self) -> Instant {
         let state = self.sim.lock();
         let turned_away = u32::try_from(state.broker.turns_away.len()).unwrap_or(u32::MAX);
         let each = self.tuning.retry.backoff.pause(u32::MAX) * self.tuning.retry.max_failures;
-        state.storm_ends + BOUND + each * turned_away
+        let killers = u32::try_from(state.killers.len()).unwrap_or(u32::MAX);
+        let lapse = self.tuning.lease + Duration::from_millis(DEAD_FOR.1);
+        state.storm_ends + BOUND + each * turned_away + lapse * self.tuning.retry.max_abandoned * killers
     }
 
     fn start(&self, node: NodeId, slots: &mut [Slot]) {
@@ -176,7 +178,8 @@ impl World {
         }
         let (crash, stall, stop) = (state.faults.crash, state.faults.stall, state.faults.stop);
         let told = self.stop_after.contains(&self.polls);
-        if self.crash_after.contains(&self.polls) || state.happens(crash) {
+        let doomed = state.doomed.take().is_some();
+        if doomed || self.crash_after.contains(&self.polls) || state.happens(crash) {
             state.log(Event::Crashed { node });
             drop(state);
             self.crash(node, slot, stopping);

@@ -1,6 +1,6 @@
 //! What all parts of a world share, behind one lock that is never held across an await.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -52,6 +52,10 @@ pub(crate) struct State {
     pub(crate) requests: VecDeque<Request>,
     pub(crate) in_hand: usize,
     pub(crate) stops: Vec<Stop>,
+    /// Messages of which their publishers die.
+    pub(crate) killers: BTreeSet<MessageNo>,
+    /// The node that is about to die of one.
+    pub(crate) doomed: Option<NodeId>,
     /// The node whose future is being dropped by a crash: what it leaves is no decision of its own.
     pub(crate) crashing: Option<NodeId>,
     pub(crate) panics: Panics,
@@ -167,6 +171,8 @@ impl State {
             requests: VecDeque::new(),
             in_hand: 0,
             stops: Vec::new(),
+            killers: BTreeSet::new(),
+            doomed: None,
             crashing: None,
             panics: Panics::default(),
             handlers: 0,
