@@ -1,0 +1,107 @@
+//! The PostgreSQL store passes every suite on a real server, in virtual time: prepared and not.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "in a suite a panic is the report"
+)]
+
+mod inline;
+mod support;
+
+use std::sync::Arc;
+
+use postbox::store::OutboxOptions;
+use postbox::testing::VirtualClock;
+use postbox_tests::conformance::StoreHarness;
+
+use inline::Inline;
+use support::{Place, RUNTIME};
+
+/// A schema of a real server, and a clock in place of the server's.
+struct Server {
+    clock: VirtualClock,
+    place: Place,
+    prepared: bool,
+}
+
+impl Server {
+    /// `None` without a server: the suite says that it was skipped.
+    fn find(prepared: bool) -> Option<Self> {
+        let Ok(url) = std::env::var("POSTBOX_TEST_POSTGRES_URL") else {
+            eprintln!("skipped: no POSTBOX_TEST_POSTGRES_URL; `cargo xtask test` starts a server");
+            return None;
+        };
+        Some(Self {
+            clock: VirtualClock::new(),
+            place: Place::new(url),
+            prepared,
+        })
+    }
+}
+
+impl StoreHarness for Server {
+    type Repository = Inline;
+
+    fn open(&self, options: OutboxOptions) -> Inline {
+        let options = self
+            .place
+            .options()
+            .with_clock(Arc::new(self.clock.clone()))
+            .with_prepared(self.prepared)
+            .with_outbox(options);
+        Inline(RUNTIME.block_on(self.place.open_with(options)))
+    }
+    fn clock(&self) -> VirtualClock {
+        self.clock.clone()
+    }
+    fn is_durable(&self) -> bool {
+        true
+    }
+    fn reopen(&self, repository: Inline, options: OutboxOptions) -> Inline {
+        drop(repository);
+        self.open(options)
+    }
+    fn lapsed_keep_their_place(&self) -> bool {
+        true
+    }
+    fn cases(&self) -> u32 {
+        24
+    }
+}
+
+mod outbox {
+    postbox_tests::outbox_conformance!(match super::Server::find(true) {
+        Some(server) => server,
+        None => return,
+    });
+}
+mod repository {
+    postbox_tests::repository_conformance!(match super::Server::find(true) {
+        Some(server) => server,
+        None => return,
+    });
+}
+mod model {
+    #[test]
+    fn random_histories_agree_with_the_model() {
+        if super::Server::find(true).is_some() {
+            let make = || super::Server::find(true).expect("it was there");
+            postbox_tests::conformance::model::histories_agree(make);
+        }
+    }
+}
+/// Without prepared statements: what works behind any pooler.
+mod unprepared {
+    mod outbox {
+        postbox_tests::outbox_conformance!(match super::super::Server::find(false) {
+            Some(server) => server,
+            None => return,
+        });
+    }
+    mod repository {
+        postbox_tests::repository_conformance!(match super::super::Server::find(false) {
+            Some(server) => server,
+            None => return,
+        });
+    }
+}
