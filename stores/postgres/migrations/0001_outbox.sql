@@ -48,8 +48,8 @@ CREATE TABLE {schema}.{prefix}outbox (
   CONSTRAINT {prefix}outbox_leased CHECK (lease_until = '-infinity' OR (outcome IS NULL AND attempt > 0)),
   CONSTRAINT {prefix}outbox_live CHECK (outcome IS NOT NULL OR holds)
 ) WITH (
-  -- Room on each page for the new version that a claim makes.
-  fillfactor = 70,
+  -- Room on each page for the new version that a claim makes of each of its rows.
+  fillfactor = 45,
   -- Rows live for moments: vacuum by count, early, and without pauses.
   autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_vacuum_threshold = 5000,

@@ -13,7 +13,8 @@ CREATE FUNCTION {schema}.{prefix}key_lock(key text) RETURNS bigint LANGUAGE sql 
 RETURN hashtextextended('{schema}.{prefix}outbox ' || key, 0);
 
 CREATE FUNCTION {schema}.{prefix}outbox_inserted() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
   last bigint;
 BEGIN
@@ -46,7 +47,8 @@ CREATE TRIGGER {prefix}outbox_inserted BEFORE INSERT ON {schema}.{prefix}outbox 
   WHEN (NEW.key IS NOT NULL AND NEW.outcome IS NULL) EXECUTE FUNCTION {schema}.{prefix}outbox_inserted();
 
 CREATE FUNCTION {schema}.{prefix}outbox_let_go() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
   next  bigint;
   waits boolean;
@@ -75,7 +77,7 @@ CREATE TRIGGER {prefix}outbox_let_go AFTER UPDATE OF holds ON {schema}.{prefix}o
 -- Settles the order of what was left loose. Takes what nobody holds and waits for nobody; a later call takes
 -- the rest. Returns how many.
 CREATE FUNCTION {schema}.{prefix}tidy(keep boolean) RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
   this record;
   last bigint;

@@ -70,7 +70,7 @@ END $$;
 -- Moves the lease of each claim whose fence holds, never back. Returns how many that were.
 CREATE FUNCTION {schema}.{prefix}renew(seqs bigint[], workers bigint[], attempts bigint[], lease bigint, at_us bigint)
 RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   renewed bigint;
 BEGIN
@@ -92,7 +92,7 @@ CREATE FUNCTION {schema}.{prefix}settle(
   seqs bigint[], workers bigint[], attempts bigint[], verdicts bigint[], delays bigint[], errors text[],
   keep boolean, soon boolean, at_us bigint, OUT applied bigint[], OUT freed boolean
 ) LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   moment   timestamptz := {schema}.{prefix}clock(at_us);
@@ -159,7 +159,7 @@ END $$;
 
 -- Puts dead messages back, each where it was in its key. Returns how many were dead.
 CREATE FUNCTION {schema}.{prefix}requeue(ids text[], at_us bigint) RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
   this   record;
   last   bigint;
@@ -196,7 +196,7 @@ END $$;
 
 -- Deletes a bite of what was published so long ago. Returns how many.
 CREATE FUNCTION {schema}.{prefix}purge(retention bigint, max_rows bigint, at_us bigint) RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   purged bigint;
 BEGIN

@@ -96,7 +96,7 @@ fn literal(sql: &mut String, arg: &Arg<'_>) {
         Arg::Text(value) => text(sql, value),
         Arg::Ints(values) => list(sql, values, "bigint", |sql, value| int(sql, *value)),
         Arg::Texts(values) | Arg::MaybeTexts(Some(values)) => {
-            list(sql, values, "text", |sql, value| text(sql, value))
+            list(sql, values, "text", |sql, value| text(sql, value));
         }
         Arg::MaybeTexts(None) => sql.push_str("NULL::text[]"),
         Arg::Keys(values) => list(sql, values, "text", |sql, value| match value {

@@ -104,24 +104,22 @@ async fn listen(database: &Database, listening: &mut Listening) {
                 Some(connecting) => *listening = Listening::Connecting(connecting),
                 None => pending().await,
             },
-            Listening::Connecting(connecting) => match connecting.await {
-                Ok(listener) => {
+            Listening::Connecting(connecting) => {
+                if let Ok(listener) = connecting.await {
                     *listening = Listening::On(Box::new(listener));
                     return;
                 }
-                Err(_) => {
-                    *listening = Listening::Not;
-                    // Not at once again: at the next poll.
-                    pending().await
-                }
-            },
+                *listening = Listening::Not;
+                // Not at once again: at the next poll.
+                pending::<()>().await;
+            }
             Listening::On(listener) => match listener.try_recv().await {
                 Ok(Some(notification)) if notification.payload() == database.notices.own => {}
                 // `None`: the connection was lost and made anew.
                 Ok(_) => return,
                 Err(_) => {
                     *listening = Listening::Not;
-                    pending().await
+                    pending::<()>().await;
                 }
             },
         }

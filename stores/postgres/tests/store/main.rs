@@ -10,4 +10,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod enqueue;
+mod hints;
 mod order;
+mod plans;
+mod pool;
+mod races;
+mod schema;

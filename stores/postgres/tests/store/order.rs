@@ -8,7 +8,9 @@ use std::time::Duration;
 use postbox::claim::Verdict;
 use postbox::id::WorkerId;
 use postbox::message::OutboxMessage;
-use postbox::store::{ClaimRequest, ClaimedMessage, HasOutboxStore, OutboxOperator, OutboxStore};
+use postbox::store::{
+    ClaimRequest, ClaimedMessage, HasOutboxStore, OutboxCounts, OutboxOperator, OutboxStore,
+};
 use postbox_postgres::sqlx::postgres::PgPool;
 use postbox_postgres::sqlx::{AssertSqlSafe, Row};
 use postbox_postgres::{PostgresOutboxStore, sqlx};
@@ -42,9 +44,15 @@ async fn write(pool: PgPool, store: PostgresOutboxStore, place: Arc<Place>, writ
         if random.below(4) == 0 {
             let level = ["REPEATABLE READ", "SERIALIZABLE"][usize::from(random.below(2) == 0)];
             let set = format!("SET TRANSACTION ISOLATION LEVEL {level}");
-            sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut *transaction).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(set))
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
             // An old snapshot, taken long before the lock is.
-            sqlx::raw_sql("SELECT 1").execute(&mut *transaction).await.unwrap();
+            sqlx::raw_sql("SELECT 1")
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
             tokio::time::sleep(Duration::from_millis(random.below(5))).await;
         }
         let first = random.below(KEYS);
@@ -63,7 +71,10 @@ async fn write(pool: PgPool, store: PostgresOutboxStore, place: Arc<Place>, writ
                 "INSERT INTO {{}}.truth SELECT '{id}', '{key}', nextval('{{}}.{}')",
                 key.replace('-', "_")
             ));
-            told &= sqlx::raw_sql(AssertSqlSafe(count)).execute(&mut *transaction).await.is_ok();
+            told &= sqlx::raw_sql(AssertSqlSafe(count))
+                .execute(&mut *transaction)
+                .await
+                .is_ok();
         }
         tokio::time::sleep(Duration::from_millis(random.below(4))).await;
         if told && random.below(6) > 0 && transaction.commit().await.is_ok() {
@@ -74,7 +85,12 @@ async fn write(pool: PgPool, store: PostgresOutboxStore, place: Arc<Place>, writ
 }
 
 /// A worker with short leases that fails, stalls and settles.
-async fn work(store: PostgresOutboxStore, number: u64, over: Arc<AtomicBool>, delivered: Arc<Mutex<Vec<String>>>) {
+async fn work(
+    store: PostgresOutboxStore,
+    number: u64,
+    over: Arc<AtomicBool>,
+    delivered: Arc<Mutex<Vec<String>>>,
+) {
     let mut random = Random(number << 32);
     loop {
         let request = ClaimRequest {
@@ -99,7 +115,7 @@ async fn work(store: PostgresOutboxStore, number: u64, over: Arc<AtomicBool>, de
         }
         store.settle(&settlements).await.unwrap();
         if batch.is_empty() {
-            if over.load(Ordering::SeqCst) && store.counts().await.unwrap() == Default::default() {
+            if over.load(Ordering::SeqCst) && store.counts().await.unwrap() == OutboxCounts::default() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -113,7 +129,11 @@ fn nothing_is_lost_and_every_key_keeps_its_commit_order_whoever_writes_and_whoev
         let place = Arc::new(Place::new(url));
         let repository = place.open_with(place.options()).await;
         let (store, pool) = (repository.outbox_store(), place.pool(20).await);
-        execute(&pool, place.sql("CREATE TABLE {}.truth (id text, key text, n bigint)")).await;
+        execute(
+            &pool,
+            place.sql("CREATE TABLE {}.truth (id text, key text, n bigint)"),
+        )
+        .await;
         for key in 0..KEYS {
             execute(&pool, place.sql(&format!("CREATE SEQUENCE {{}}.key_{key}"))).await;
         }
@@ -131,7 +151,7 @@ fn nothing_is_lost_and_every_key_keeps_its_commit_order_whoever_writes_and_whoev
         }
         over.store(true, Ordering::SeqCst);
         for worker in workers {
-            let left = tokio::time::timeout(Duration::from_secs(60), worker).await;
+            let left = tokio::time::timeout(Duration::from_mins(1), worker).await;
             left.expect("messages are left that nobody is given").unwrap();
         }
         // In the order of the first deliveries.
@@ -142,11 +162,16 @@ fn nothing_is_lost_and_every_key_keeps_its_commit_order_whoever_writes_and_whoev
         let truth = place.sql("SELECT id, key FROM {}.truth ORDER BY key, n");
         let rows = sqlx::query(AssertSqlSafe(truth)).fetch_all(&pool).await.unwrap();
         assert_eq!(u64::try_from(rows.len()).unwrap(), committed);
-        assert!(committed > WRITERS * TRANSACTIONS / 2, "only {committed}: nothing was tried");
+        assert!(
+            committed > WRITERS * TRANSACTIONS / 2,
+            "only {committed}: nothing was tried"
+        );
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
         for row in rows {
             let (id, key): (String, String) = (row.get(0), row.get(1));
-            let at = *seen.get(&id).unwrap_or_else(|| panic!("{id} was never delivered"));
+            let at = *seen
+                .get(&id)
+                .unwrap_or_else(|| panic!("{id} was never delivered"));
             if let Some(before) = last.insert(key.clone(), at) {
                 assert!(before < at, "{id} of {key} came too early");
             }

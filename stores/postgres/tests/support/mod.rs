@@ -2,15 +2,16 @@
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 #![allow(unreachable_pub, reason = "the binaries include this file")]
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use postbox::aggregate::{Birth, CommitBatch, EventRecord, StreamIdentity, StreamWrite};
 use postbox::claim::Verdict;
 use postbox::id::{Excerpt, WorkerId};
 use postbox::lease::Lease;
-use postbox::message::{Codec, HeaderBuf, OutboxMessage};
+use postbox::message::{Codec, HeaderBuf, MessageRef, OutboxMessage};
+use postbox::publisher::{AsyncMessagePublisher, PublishError};
 use postbox::store::{ClaimRef, ClaimRequest, ClaimedMessage, OutboxStore, Settlement, Which};
 use postbox::time::Instant;
 use postbox_postgres::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -100,6 +101,22 @@ impl Drop for Place {
             });
         });
         let _ = gone.join();
+    }
+}
+
+/// A role of the tests, one for the whole server: rights are granted a schema.
+pub fn role(name: &str) -> Identifier {
+    Identifier::new(format!("postbox_test_{name}")).expect("a good name")
+}
+
+/// Makes the roles, if no other test has.
+pub async fn roles(pool: &PgPool) {
+    for name in ["enqueue", "relay"] {
+        let sql = format!(
+            "DO $$ BEGIN CREATE ROLE {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+            role(name)
+        );
+        execute(pool, sql).await;
     }
 }
 
@@ -199,5 +216,21 @@ pub fn write(id: &str, expected: u64, count: u64) -> StreamWrite {
         stream: stream(id),
         expected,
         events: (1..=count).map(|n| event(expected + n)).collect(),
+    }
+}
+
+/// A publisher that takes everything, and remembers it. Clones share the memory.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder(pub Arc<Mutex<Vec<String>>>);
+
+impl AsyncMessagePublisher for Recorder {
+    type Error = std::convert::Infallible;
+
+    async fn publish(&self, message: MessageRef<'_>) -> Result<(), PublishError<Self::Error>> {
+        self.0
+            .lock()
+            .expect("nobody panics here")
+            .push(message.id.to_owned());
+        Ok(())
     }
 }
