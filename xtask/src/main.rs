@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod plan;
+mod postgres;
 mod quickstart;
 mod report;
 mod run;
@@ -26,6 +27,12 @@ struct Cli {
 enum Chore {
     /// Everything CI checks: format, lints, feature builds, tests, docs, and the quickstart end to end.
     Test,
+    /// Runs a command beside a private PostgreSQL server, whose URL is in `POSTBOX_TEST_POSTGRES_URL`.
+    Postgres {
+        /// The command, for example: cargo nextest run -p postbox-postgres
+        #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<String>,
+    },
     /// Crashes and cancellations under virtual time (not built yet).
     Simulate,
     /// The store and engines on bare metal (not built yet).
@@ -41,6 +48,7 @@ enum Chore {
 fn main() -> ExitCode {
     match Cli::parse().chore {
         Chore::Test => test(),
+        Chore::Postgres { command } => beside_postgres(&command),
         Chore::Simulate => not_built("simulate"),
         Chore::Firmware => not_built("firmware"),
         Chore::Bench { check: true } => not_built("bench --check"),
@@ -51,12 +59,41 @@ fn main() -> ExitCode {
 fn test() -> ExitCode {
     let toolchain = toolchain::Toolchain::probe();
     let root = toolchain::workspace_root();
-    let report = run::all(plan::test(toolchain, &root), |step| run::step(step, &root));
+    // Lives as long as the tests. Without one, the tests that need it must not look as if they had passed.
+    let server = postgres::Server::start();
+    let steps = plan::test(toolchain, &root, server.as_ref().err().map(String::as_str));
+    let url = server
+        .as_ref()
+        .map(|server| (postgres::URL, server.url.as_str()))
+        .ok();
+    let report = run::all(steps, |step| run::step(step, &root, url));
     print!("{report}");
     if report.succeeded() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+fn beside_postgres(command: &[String]) -> ExitCode {
+    let server = match postgres::Server::start() {
+        Ok(server) => server,
+        Err(why) => {
+            eprintln!("cargo xtask postgres: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Some((program, arguments)) = command.split_first() else {
+        return ExitCode::FAILURE;
+    };
+    let mut command = std::process::Command::new(program);
+    match command.args(arguments).env(postgres::URL, &server.url).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo xtask postgres: {program}: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

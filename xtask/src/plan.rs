@@ -54,8 +54,9 @@ impl fmt::Display for Step {
     }
 }
 
-/// The steps of `cargo xtask test`, cheapest first where the order is free.
-pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
+/// The steps of `cargo xtask test`, cheapest first where the order is free; `no_server` says why there is no database
+/// server to test with.
+pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>) -> Vec<Step> {
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
     vec![
@@ -86,7 +87,7 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             "clippy --workspace --all-targets --all-features -- -D warnings",
         )
         .mode(clippy()),
-        tests(toolchain),
+        needs_server(tests(toolchain), no_server),
         Step::cargo("doctests", "test --workspace --doc --all-features"),
         Step {
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
@@ -126,6 +127,13 @@ fn tests(toolchain: Toolchain) -> Step {
     }
 }
 
+fn needs_server(step: Step, no_server: Option<&str>) -> Step {
+    match no_server {
+        None => step,
+        Some(why) => step.mode(Mode::Fail(why.to_owned())),
+    }
+}
+
 fn quickstart(root: &Path) -> Step {
     let present = root.join("examples/quickstart/Cargo.toml").is_file();
     let mode = if present {
@@ -159,11 +167,17 @@ mod tests {
     };
 
     fn steps(toolchain: Toolchain) -> Vec<Step> {
-        test(toolchain, Path::new("/nowhere"))
+        test(toolchain, Path::new("/nowhere"), None)
     }
 
     fn find<'a>(steps: &'a [Step], name: &str) -> &'a Step {
         steps.iter().find(|step| step.name == name).unwrap()
+    }
+
+    #[test]
+    fn without_a_server_the_tests_fail_instead_of_skipping_what_needs_it() {
+        let steps = test(FULL, Path::new("/nowhere"), Some("no server"));
+        assert_eq!(find(&steps, "tests").mode, Mode::Fail(String::from("no server")));
     }
 
     #[test]

@@ -51,11 +51,15 @@ fn one(step: &Step, execute: &mut impl FnMut(&Step) -> Result<(), String>) -> Ou
     }
 }
 
-/// Runs one cargo command in `root`. All steps share cargo's target directory: `CARGO_TARGET_DIR` when
+/// Runs one cargo command in `root`, with one variable beside the step's own. All steps share cargo's target directory: `CARGO_TARGET_DIR` when
 /// it is set, the workspace's otherwise.
-pub(crate) fn step(step: &Step, root: &Path) -> Result<(), String> {
+pub(crate) fn step(step: &Step, root: &Path, variable: Option<(&str, &str)>) -> Result<(), String> {
     let mut command = Command::new(cargo());
-    command.args(&step.args).envs(step.env).current_dir(root);
+    command
+        .args(&step.args)
+        .envs(step.env)
+        .envs(variable)
+        .current_dir(root);
     let (status, last_line) = match step.last_line {
         None => (command.status(), None),
         Some(_) => passed_on(&mut command).map_or_else(|e| (Err(e), None), |(s, line)| (Ok(s), Some(line))),
@@ -100,7 +104,7 @@ mod tests {
             bare_metal: false,
             ci: false,
         };
-        plan::test(toolchain, Path::new("/nowhere"))
+        plan::test(toolchain, Path::new("/nowhere"), None)
     }
 
     #[test]
@@ -136,7 +140,7 @@ mod tests {
             let mut step = steps().remove(0);
             step.args = vec!["--version"];
             step.last_line = Some(judge);
-            super::step(&step, Path::new("."))
+            super::step(&step, Path::new("."), None)
         };
         assert_eq!(
             judged(|line| if line.starts_with("cargo ") {
@@ -153,6 +157,6 @@ mod tests {
     fn a_command_that_fails_is_a_failure() {
         let mut step = steps().remove(0);
         step.args = vec!["no-such-command-of-cargo"];
-        assert!(super::step(&step, Path::new(".")).is_err());
+        assert!(super::step(&step, Path::new("."), None).is_err());
     }
 }
