@@ -154,13 +154,7 @@ fn a_role_that_enqueues_can_do_nothing_else() {
         roles(owner.pool()).await;
         let sql = grants(&place.names, &role("enqueue"), &role("relay"));
         execute(owner.pool(), sql).await;
-        let connect: sqlx::postgres::PgConnectOptions = place.url.parse().unwrap();
-        let connect = connect.options([("role", "postbox_test_enqueue")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_with(connect)
-            .await
-            .unwrap();
+        let pool = place.pool_as(1, &role("enqueue")).await;
         let run = async |sql: &str| {
             let sql = AssertSqlSafe(place.sql(sql));
             sqlx::raw_sql(sql).execute(&pool).await

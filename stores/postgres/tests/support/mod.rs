@@ -62,11 +62,25 @@ impl Place {
 
     /// A pool of so many connections, whose sessions carry the schema's name.
     pub async fn pool(&self, connections: u32) -> PgPool {
+        self.pool_with(connections, |options| options).await
+    }
+
+    /// The same, acting as another role.
+    pub async fn pool_as(&self, connections: u32, role: &Identifier) -> PgPool {
+        self.pool_with(connections, |options| options.options([("role", role.as_str())]))
+            .await
+    }
+
+    async fn pool_with(
+        &self,
+        connections: u32,
+        with: impl FnOnce(PgConnectOptions) -> PgConnectOptions,
+    ) -> PgPool {
         let options: PgConnectOptions = self.url.parse().expect("a good url");
         PgPoolOptions::new()
             .max_connections(connections)
             .test_before_acquire(false)
-            .connect_with(options.application_name(self.names.schema().as_str()))
+            .connect_with(with(options.application_name(self.names.schema().as_str())))
             .await
             .expect("a server")
     }
