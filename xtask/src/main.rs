@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod plan;
 mod postgres;
+mod programs;
 mod quickstart;
 mod report;
 mod run;
@@ -61,12 +62,19 @@ fn test() -> ExitCode {
     let root = toolchain::workspace_root();
     // Lives as long as the tests. Without one, the tests that need it must not look as if they had passed.
     let server = postgres::Server::start();
-    let steps = plan::test(toolchain, &root, server.as_ref().err().map(String::as_str));
-    let url = server
-        .as_ref()
-        .map(|server| (postgres::URL, server.url.as_str()))
-        .ok();
-    let report = run::all(steps, |step| run::step(step, &root, url));
+    let steps = plan::test(
+        toolchain,
+        &root,
+        server.as_ref().err().map(String::as_str),
+        postgres::programs().is_some(),
+    );
+    let programs = postgres::programs().unwrap_or_default();
+    let url = server.as_ref().map_or("", |server| server.url.as_str());
+    let variables = [
+        (postgres::URL, url.as_ref()),
+        (postgres::PROGRAMS, programs.as_os_str()),
+    ];
+    let report = run::all(steps, |step| run::step(step, &root, &variables));
     print!("{report}");
     if report.succeeded() {
         ExitCode::SUCCESS
@@ -87,7 +95,9 @@ fn beside_postgres(command: &[String]) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut command = std::process::Command::new(program);
-    match command.args(arguments).env(postgres::URL, &server.url).status() {
+    let programs = postgres::programs().unwrap_or_default();
+    let command = command.args(arguments).env(postgres::PROGRAMS, programs);
+    match command.env(postgres::URL, &server.url).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {

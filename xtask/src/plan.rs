@@ -55,8 +55,8 @@ impl fmt::Display for Step {
 }
 
 /// The steps of `cargo xtask test`, cheapest first where the order is free; `no_server` says why there is no database
-/// server to test with.
-pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>) -> Vec<Step> {
+/// server to test with, `programs` whether servers can be started and killed at will.
+pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, programs: bool) -> Vec<Step> {
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
     vec![
@@ -88,6 +88,7 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>) -
         )
         .mode(clippy()),
         needs_server(tests(toolchain), no_server),
+        faults(programs),
         Step::cargo("doctests", "test --workspace --doc --all-features"),
         Step {
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
@@ -134,6 +135,19 @@ fn needs_server(step: Step, no_server: Option<&str>) -> Step {
     }
 }
 
+/// A server in a container or of the user's is not ours to kill.
+fn faults(programs: bool) -> Step {
+    let mode = if programs {
+        Mode::Run
+    } else {
+        Mode::Skip(String::from("initdb and pg_ctl are not installed"))
+    };
+    Step {
+        last_line: Some(quickstart::judge),
+        ..Step::cargo("postgres under faults", "run -p postgres-faults").mode(mode)
+    }
+}
+
 fn quickstart(root: &Path) -> Step {
     let present = root.join("examples/quickstart/Cargo.toml").is_file();
     let mode = if present {
@@ -167,7 +181,7 @@ mod tests {
     };
 
     fn steps(toolchain: Toolchain) -> Vec<Step> {
-        test(toolchain, Path::new("/nowhere"), None)
+        test(toolchain, Path::new("/nowhere"), None, true)
     }
 
     fn find<'a>(steps: &'a [Step], name: &str) -> &'a Step {
@@ -176,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_a_server_the_tests_fail_instead_of_skipping_what_needs_it() {
-        let steps = test(FULL, Path::new("/nowhere"), Some("no server"));
+        let steps = test(FULL, Path::new("/nowhere"), Some("no server"), false);
         assert_eq!(find(&steps, "tests").mode, Mode::Fail(String::from("no server")));
     }
 

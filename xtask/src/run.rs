@@ -1,5 +1,6 @@
 //! Runs the steps of a plan, one after the other, up to the first that fails.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -51,14 +52,14 @@ fn one(step: &Step, execute: &mut impl FnMut(&Step) -> Result<(), String>) -> Ou
     }
 }
 
-/// Runs one cargo command in `root`, with one variable beside the step's own. All steps share cargo's target directory: `CARGO_TARGET_DIR` when
+/// Runs one cargo command in `root`, with variables beside the step's own. All steps share cargo's target directory: `CARGO_TARGET_DIR` when
 /// it is set, the workspace's otherwise.
-pub(crate) fn step(step: &Step, root: &Path, variable: Option<(&str, &str)>) -> Result<(), String> {
+pub(crate) fn step(step: &Step, root: &Path, variables: &[(&str, &OsStr)]) -> Result<(), String> {
     let mut command = Command::new(cargo());
     command
         .args(&step.args)
         .envs(step.env)
-        .envs(variable)
+        .envs(variables.iter().filter(|(_, value)| !value.is_empty()).copied())
         .current_dir(root);
     let (status, last_line) = match step.last_line {
         None => (command.status(), None),
@@ -104,7 +105,7 @@ mod tests {
             bare_metal: false,
             ci: false,
         };
-        plan::test(toolchain, Path::new("/nowhere"), None)
+        plan::test(toolchain, Path::new("/nowhere"), None, true)
     }
 
     #[test]
@@ -140,7 +141,7 @@ mod tests {
             let mut step = steps().remove(0);
             step.args = vec!["--version"];
             step.last_line = Some(judge);
-            super::step(&step, Path::new("."), None)
+            super::step(&step, Path::new("."), &[])
         };
         assert_eq!(
             judged(|line| if line.starts_with("cargo ") {
@@ -157,6 +158,6 @@ mod tests {
     fn a_command_that_fails_is_a_failure() {
         let mut step = steps().remove(0);
         step.args = vec!["no-such-command-of-cargo"];
-        assert!(super::step(&step, Path::new("."), None).is_err());
+        assert!(super::step(&step, Path::new("."), &[]).is_err());
     }
 }

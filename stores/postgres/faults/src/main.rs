@@ -5,8 +5,10 @@
 
 mod cluster;
 mod count;
+mod kills;
 mod load;
 mod scenes;
+mod work;
 
 use std::process::ExitCode;
 
@@ -18,7 +20,7 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
-        ["child", url, path, seed] => scenes::child(url, path, seed.parse().unwrap_or_default())
+        ["child", url, path, seed] => kills::child(url, path, seed.parse().unwrap_or_default())
             .await
             .map(|()| true),
         only => all(only).await,
@@ -47,7 +49,7 @@ async fn all(only: &[&str]) -> Result<bool, Failure> {
             "stalls" => scenes::stalls().await,
             "crashes" => scenes::crashes().await,
             "terminations" => scenes::terminations().await,
-            "kills" => scenes::kills().await,
+            "kills" => kills::kills().await,
             _ => scenes::restore().await,
         };
         let count = count.map_err(|error| format!("{name}: {error}"))?;

@@ -1,8 +1,6 @@
 //! The scenes: what breaks, how often, and what is counted afterwards.
 
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use postbox::claim::Verdict;
@@ -17,58 +15,10 @@ use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, Failure};
 use crate::count::Count;
-use crate::load::{self, Broker, Random, dispatch, facts, open, read};
+use crate::load::{Broker, Random, facts, open, read};
+use crate::work::Work;
 
 const CRASHES: usize = 20;
-const KILLS: usize = 100;
-/// What one process may have published and not settled when it dies: eight writers with a message each and as many
-/// settlements on their way, and two batches of sixteen.
-const IN_HAND: usize = 8 + 8 + 32;
-
-/// Writers and dispatchers at work beside a scene.
-struct Work {
-    writers: JoinSet<()>,
-    dispatchers: JoinSet<Result<(), Failure>>,
-    stop: Arc<AtomicBool>,
-    over: Arc<AtomicBool>,
-}
-
-impl Work {
-    fn start(repository: &PostgresRepository, broker: &Broker, writers: u64, dispatchers: usize) -> Self {
-        let mut work = Self {
-            writers: JoinSet::new(),
-            dispatchers: JoinSet::new(),
-            stop: Arc::default(),
-            over: Arc::default(),
-        };
-        for seed in 0..writers {
-            work.writers.spawn(load::write(
-                repository.clone(),
-                broker.clone(),
-                seed,
-                work.stop.clone(),
-            ));
-        }
-        for _ in 0..dispatchers {
-            work.dispatchers
-                .spawn(dispatch(repository.clone(), broker.clone(), work.over.clone()));
-        }
-        work
-    }
-
-    /// Nothing new; and everything that there is delivered.
-    async fn finish(mut self) -> Result<(), Failure> {
-        self.stop.store(true, Ordering::SeqCst);
-        while let Some(writer) = self.writers.join_next().await {
-            writer?;
-        }
-        self.over.store(true, Ordering::SeqCst);
-        while let Some(dispatcher) = self.dispatchers.join_next().await {
-            dispatcher??;
-        }
-        Ok(())
-    }
-}
 
 /// 64 writers with transactions of their own, which wait at random before they commit or roll back.
 pub(crate) async fn writers() -> Result<Count, Failure> {
@@ -236,63 +186,6 @@ pub(crate) async fn terminations() -> Result<Count, Failure> {
     Ok(count)
 }
 
-/// An application process is killed, again and again, at any moment; the last one is not.
-pub(crate) async fn kills() -> Result<Count, Failure> {
-    let cluster = Cluster::start()?;
-    let repository = open(&cluster.url()).await?;
-    let path = std::env::temp_dir().join(format!("postbox-faults-{}.log", std::process::id()));
-    let mut random = Random(7);
-    for _ in 0..KILLS {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("child")
-            .arg(cluster.url())
-            .arg(&path)
-            .arg(random.below(u64::MAX).to_string())
-            .stdin(Stdio::null())
-            .spawn()?;
-        // From before its first connection to well into its work.
-        tokio::time::sleep(Duration::from_millis(20 + random.below(230))).await;
-        child.kill()?;
-        child.wait()?;
-    }
-    let work = Work::start(&repository, &Broker::file(&path)?, 0, 2);
-    work.finish().await?;
-    let delivered: Vec<String> = std::fs::read_to_string(&path)?
-        .lines()
-        .map(str::to_owned)
-        .collect();
-    std::fs::remove_file(&path)?;
-    let mut count = Count::of(
-        "the application is killed",
-        &facts(repository.pool()).await?,
-        &delivered,
-    );
-    (count.faults, count.allowed) = (KILLS, KILLS * IN_HAND);
-    Ok(count)
-}
-
-/// What is killed: eight writers and two dispatchers, until then.
-pub(crate) async fn child(url: &str, path: &str, seed: u64) -> Result<(), Failure> {
-    let (repository, broker) = (open(url).await?, Broker::file(path.as_ref())?);
-    let mut tasks = JoinSet::new();
-    for n in 0..8 {
-        tasks.spawn(load::write(
-            repository.clone(),
-            broker.clone(),
-            seed.wrapping_add(n),
-            Arc::default(),
-        ));
-    }
-    for _ in 0..2 {
-        let (repository, broker) = (repository.clone(), broker.clone());
-        tasks.spawn(async move {
-            let _ = dispatch(repository, broker, Arc::default()).await;
-        });
-    }
-    tasks.join_all().await;
-    Ok(())
-}
-
 /// The database is dumped while messages wait and are in flight, and restored into a new cluster, which goes on.
 pub(crate) async fn restore() -> Result<Count, Failure> {
     let (old, new) = (Cluster::start()?, Cluster::start()?);
@@ -301,7 +194,7 @@ pub(crate) async fn restore() -> Result<Count, Failure> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     work.stop.store(true, Ordering::SeqCst);
     work.finish().await?;
-    // Some more, which nobody publishes before the dump; one of them is held.
+    // Some more, half of which nobody publishes before the dump.
     let late = Work::start(&repository, &broker, 4, 0);
     tokio::time::sleep(Duration::from_millis(300)).await;
     late.finish().await?;
