@@ -14,6 +14,7 @@ pub mod backstop;
 pub mod bus;
 pub mod claim;
 pub mod dispatcher;
+pub mod handle;
 pub mod id;
 pub mod join;
 pub mod lease;

@@ -238,3 +238,22 @@ fn two_backstops_publish_everything_once() {
         assert_eq!(script.attempts().len(), 200);
     });
 }
+
+/// The passes that publish others meanwhile, and the empty one after them, do not make it wait for the poll.
+#[test]
+fn a_retry_comes_when_it_is_due_also_when_others_were_published() {
+    let world = World::new();
+    let script = Script::new(&world.clock);
+    script.on("again", &[Step::Retryable, Step::Take]);
+    world.run(async {
+        world.enqueue(&["again", "fine"]).await;
+        let report = backstop(&world, world.store.clone(), &script, world.sleep(secs(10))).await;
+        assert_eq!(report.published, 2);
+    });
+    let attempts = script.attempts().into_iter().filter(|(_, id)| id == "again");
+    let times: Vec<_> = attempts.map(|(at, _)| at).collect();
+    let [first, second] = times.as_slice() else {
+        unreachable!("two attempts")
+    };
+    assert!(second.since(*first) <= Duration::from_millis(200), "{times:?}");
+}

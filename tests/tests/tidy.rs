@@ -32,6 +32,7 @@ const CORE_ORDER: &[&str] = &[
     "dispatcher",
     "backstop",
     "sync",
+    "handle",
     "aggregate",
     "bus",
     "service",
@@ -74,8 +75,8 @@ const PRIVATE: &[&str] = &[
     concat!("proxy.golang", ".org"),
 ];
 
-/// The lock file names the registry of every package, and has to.
-const PRIVATE_EXEMPT: &[&str] = &["Cargo.lock"];
+/// The lock files name the registry of every package, and have to.
+const PRIVATE_EXEMPT: &[&str] = &["Cargo.lock", "examples/firmware/Cargo.lock"];
 
 fn repository() -> Repository {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

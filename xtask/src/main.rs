@@ -8,12 +8,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod firmware;
 mod plan;
 mod postgres;
 mod programs;
 mod quickstart;
 mod report;
 mod run;
+mod simulation;
 mod toolchain;
 
 /// The chores of the Postbox workspace.
@@ -34,10 +36,18 @@ enum Chore {
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<String>,
     },
-    /// Crashes and cancellations under virtual time (not built yet).
-    Simulate,
-    /// The store and engines on bare metal (not built yet).
-    Firmware,
+    /// Crashes, stalls and lost answers in virtual time, by seed: see `cargo xtask simulate --help`.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Passed on to the simulator.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The stores and engines on bare metal, under QEMU; installs what that needs on Debian, as root.
+    Firmware {
+        /// The tests to run; all without any.
+        tests: Vec<String>,
+    },
     /// The benchmarks (not built yet).
     Bench {
         /// Compare with the recorded figures instead of printing new ones.
@@ -50,8 +60,11 @@ fn main() -> ExitCode {
     match Cli::parse().chore {
         Chore::Test => test(),
         Chore::Postgres { command } => beside_postgres(&command),
-        Chore::Simulate => not_built("simulate"),
-        Chore::Firmware => not_built("firmware"),
+        Chore::Simulate { args } => simulation::chore(&args),
+        Chore::Firmware { tests } => {
+            let root = toolchain::workspace_root();
+            firmware::firmware(&root, &tests)
+        }
         Chore::Bench { check: true } => not_built("bench --check"),
         Chore::Bench { check: false } => not_built("bench"),
     }
@@ -128,6 +141,15 @@ mod tests {
     fn bench_takes_a_check_flag() {
         let cli = Cli::try_parse_from(["xtask", "bench", "--check"]).unwrap();
         assert!(matches!(cli.chore, Chore::Bench { check: true }));
+    }
+
+    #[test]
+    fn simulate_passes_its_arguments_on() {
+        let cli = Cli::try_parse_from(["xtask", "simulate", "--seeds", "10", "--store", "sqlite"]).unwrap();
+        let Chore::Simulate { args } = cli.chore else {
+            unreachable!("it is the chore that was asked for");
+        };
+        assert_eq!(args, ["--seeds", "10", "--store", "sqlite"]);
     }
 
     #[test]

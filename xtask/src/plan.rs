@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::quickstart;
+use crate::simulation;
 use crate::toolchain::{BARE_METAL, Toolchain};
 
 /// One cargo command and what becomes of it.
@@ -29,7 +30,7 @@ pub(crate) enum Mode {
 }
 
 impl Step {
-    fn cargo(name: &'static str, command: &'static str) -> Self {
+    pub(crate) fn cargo(name: &'static str, command: &'static str) -> Self {
         Self {
             name,
             args: command.split(' ').collect(),
@@ -59,7 +60,7 @@ impl fmt::Display for Step {
 pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, programs: bool) -> Vec<Step> {
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
-    vec![
+    let mut steps = vec![
         Step::cargo("format", "fmt --all --check").mode(rustfmt()),
         // With -p: a workspace build unifies features and would hide what core lacks on its own.
         Step::cargo(
@@ -94,8 +95,20 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
-        quickstart(root),
-    ]
+        quickstart(root, "quickstart", "run --release -p quickstart"),
+        quickstart(
+            root,
+            "quickstart on smol",
+            "run --release -p quickstart --no-default-features --features smol",
+        ),
+        quickstart(
+            root,
+            "quickstart on async-std",
+            "run --release -p quickstart --no-default-features --features async-std",
+        ),
+    ];
+    steps.extend(simulation::steps());
+    steps
 }
 
 /// A toolchain without the component is fine for a user and a mistake for CI.
@@ -148,7 +161,7 @@ fn faults(programs: bool) -> Step {
     }
 }
 
-fn quickstart(root: &Path) -> Step {
+fn quickstart(root: &Path, name: &'static str, command: &'static str) -> Step {
     let present = root.join("examples/quickstart/Cargo.toml").is_file();
     let mode = if present {
         Mode::Run
@@ -157,7 +170,7 @@ fn quickstart(root: &Path) -> Step {
     };
     Step {
         last_line: Some(quickstart::judge),
-        ..Step::cargo("quickstart", "run --release -p quickstart").mode(mode)
+        ..Step::cargo(name, command).mode(mode)
     }
 }
 

@@ -58,7 +58,7 @@ fn answers(args: &[&str]) -> bool {
 }
 
 /// Looks for the target's libraries on disk: toolchains without rustup have them in the same place.
-fn has_target(target: &str) -> bool {
+pub(crate) fn has_target(target: &str) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let Ok(answer) = Command::new(rustc)
         .args(["--print", "target-libdir", "--target", target])

@@ -15,7 +15,8 @@ mod signal;
 mod timer;
 mod trace;
 
-pub use handle::{BackstopHandle, Shutdown, StopError, spawn_backstop};
+pub use handle::{BackstopHandle, spawn_backstop};
+pub use postbox::handle::{Shutdown, StopError};
 pub use signal::{run_until_shutdown, shutdown_signal};
 pub use timer::{TokioSpawner, TokioTimer};
 pub use trace::trace;

@@ -93,6 +93,7 @@ where
         let mut state = Loop::new(self.dispatcher.timer().now(), config.worker().get());
         loop {
             let control = Control::new();
+            let began = self.dispatcher.timer().now();
             let limit = if state.outage > 0 { 1 } else { self.config.batch };
             let stopped;
             let result = {
@@ -114,7 +115,7 @@ where
             let rest = match &result {
                 Ok(outcome) => {
                     report.add(outcome);
-                    state.after(outcome, limit, now, self.config.poll, &config)
+                    state.after(outcome, limit, (began, now), self.config.poll, &config)
                 }
                 Err(error) => {
                     report.store_errors = report.store_errors.saturating_add(1);

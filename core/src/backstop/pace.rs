@@ -22,6 +22,8 @@ pub(super) enum Rest {
 #[derive(Debug)]
 pub(super) struct Loop {
     poll_at: Instant,
+    /// When the first message that a pass put back becomes due, until a pass has begun after that.
+    due_at: Option<Instant>,
     pub(super) purge_at: Instant,
     /// Passes in a row that found the broker down.
     pub(super) outage: u32,
@@ -34,6 +36,7 @@ impl Loop {
     pub(super) const fn new(now: Instant, seed: u64) -> Self {
         Self {
             poll_at: now,
+            due_at: None,
             purge_at: now,
             outage: 0,
             errors: 0,
@@ -41,16 +44,21 @@ impl Loop {
         }
     }
 
+    /// What comes after a pass that `began` then and ended `now`.
     pub(super) fn after(
         &mut self,
         outcome: &DispatchOutcome,
         limit: usize,
-        now: Instant,
+        (began, now): (Instant, Instant),
         poll: Duration,
         config: &DispatchConfig,
     ) -> Rest {
         self.errors = 0;
         self.seed = mix(self.seed);
+        // Kept over passes: the one that makes progress meanwhile, and the empty one after it, do not know of it.
+        let waits = self.due_at.filter(|at| *at > began);
+        let put_back = outcome.next_due.map(|due| now + due);
+        self.due_at = waits.into_iter().chain(put_back).min();
         if outcome.unavailable {
             let pause = config.outage().pause(self.outage);
             self.outage = self.outage.saturating_add(1);
@@ -68,11 +76,7 @@ impl Loop {
             let quarter = poll.checked_div(4).unwrap_or_default();
             self.poll_at = now + poll + spread(quarter, self.seed);
         }
-        Rest::Listen(
-            outcome
-                .next_due
-                .map_or(self.poll_at, |due| self.poll_at.min(now + due)),
-        )
+        Rest::Listen(self.due_at.map_or(self.poll_at, |at| self.poll_at.min(at)))
     }
 
     pub(super) fn after_error(&mut self, now: Instant, backoff: &Backoff) -> Rest {

@@ -5,6 +5,7 @@ mod outcome;
 mod pass;
 mod scratch;
 mod verdict;
+mod watched;
 
 pub use config::DispatchConfig;
 pub use outcome::{DispatchError, DispatchOutcome};
@@ -176,8 +177,9 @@ impl<S: OutboxStore, P: AsyncMessagePublisher, T: Timer> OutboxDispatcher<S, P, 
             requested: limit,
             ..DispatchOutcome::default()
         };
+        let chunk = self.store.max_batch().clamp(1, CHUNK);
         while total.claimed < limit && !control.is_halted() {
-            let want = limit.saturating_sub(total.claimed).min(CHUNK);
+            let want = limit.saturating_sub(total.claimed).min(chunk);
             let mut pass = self.pass(&config, control);
             let request = ClaimRequest {
                 worker: config.worker,

@@ -12,7 +12,7 @@ use crate::message::MessageRef;
 use crate::wakeup::{Never, Wakeup};
 
 #[cfg(feature = "alloc")]
-pub use operator::{DeadPolicy, OutboxCounts, OutboxOperator, OutboxOptions, StoredMessage};
+pub use operator::{OutboxCounts, OutboxOperator, OutboxOptions, StoredMessage};
 
 /// The most messages of one claim, renewal or settlement.
 pub const MAX_BATCH: usize = 1024;
@@ -64,6 +64,12 @@ pub trait OutboxStore {
     /// Returns how many; fewer than `limit` means there are no more.
     async fn purge(&self, _limit: usize) -> Result<usize, Self::Error> {
         Ok(0)
+    }
+
+    /// The most messages that one claim returns, at least 1. Less than [`MAX_BATCH`] where a batch has a fixed
+    /// place; engines then claim several times.
+    fn max_batch(&self) -> usize {
+        MAX_BATCH
     }
 
     /// A new listener for hints.
@@ -178,6 +184,16 @@ impl Settled {
     pub fn overtaken_count(&self) -> usize {
         self.overtaken.iter().map(|word| word.count_ones() as usize).sum()
     }
+}
+
+/// Whether a dead message holds up the later messages of its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadPolicy {
+    /// Later messages go on. A requeued one is then delivered behind them.
+    #[default]
+    Skip,
+    /// Later messages wait until an operator puts the dead one back or removes it.
+    Block,
 }
 
 /// Checks a batch size: 1 to [`MAX_BATCH`].

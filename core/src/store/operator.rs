@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::OutboxStore;
+use super::{DeadPolicy, OutboxStore};
 use crate::claim::{Entry, Status};
 use crate::id::{Excerpt, Invalid};
 use crate::message::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES, OutboxMessage};
@@ -46,16 +46,6 @@ pub struct StoredMessage {
     pub entry: Entry,
     /// Why it last failed; empty when it never did.
     pub last_error: Excerpt,
-}
-
-/// Whether a dead message holds up the later messages of its key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeadPolicy {
-    /// Later messages go on. A requeued one is then delivered behind them.
-    #[default]
-    Skip,
-    /// Later messages wait until an operator puts the dead one back or removes it.
-    Block,
 }
 
 /// Settings that every store has.

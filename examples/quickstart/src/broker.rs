@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_channel::mpsc::UnboundedSender;
 use postbox::bus::{Bus, BusConsumer, BusFull, InMemoryBus, InMemorySource};
 use postbox::message::MessageRef;
 use postbox::publisher::PublishError;
 use postbox::time::{Clock, SystemClock};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::UnboundedSender;
 
 /// What the broker writes down of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl Broker {
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
                 .is_err()
             {
-                let _ = hang.tell.send(Ok(()));
+                let _ = hang.tell.unbounded_send(Ok(()));
                 pending::<()>().await;
             }
         }

@@ -7,10 +7,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_channel::mpsc;
 use postbox_sqlite::SqliteRepository;
-use tokio::sync::mpsc::unbounded_channel;
 
 use crate::broker::Broker;
+use crate::executor;
 use crate::input::{self, Command};
 use crate::process::{Answer, CLIENTS, Files, send, shares};
 use crate::todo;
@@ -80,7 +81,7 @@ pub(crate) async fn run(files: &Files, publishes: usize) -> Result<(), Box<dyn E
         .take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
         .collect::<Result<_, _>>()?;
     let commands = input::read("the parent", lines.join("\n").as_bytes())?;
-    let (tell, mut told) = unbounded_channel();
+    let (tell, mut told) = mpsc::unbounded();
     let broker = Broker::hanging_after(&files.log, publishes, tell.clone())?;
     let app = todo::service(SqliteRepository::open(&files.database)?)
         .with_bus(broker)
@@ -88,24 +89,24 @@ pub(crate) async fn run(files: &Files, publishes: usize) -> Result<(), Box<dyn E
     let app = Arc::new(app.build()?);
     for share in shares(&commands) {
         let (app, tell) = (app.clone(), tell.clone());
-        tokio::spawn(async move {
+        drop(executor::spawn(async move {
             for (place, command) in share {
                 println!("begun {place}");
                 match send(&app, &command).await {
                     Ok(Answer::Committed { .. }) => {}
                     Ok(Answer::Rejected) => println!("rejected {place}"),
-                    Err(error) => return tell.send(Err(error.to_string())),
+                    Err(error) => return tell.unbounded_send(Err(error.to_string())),
                 }
             }
-            tell.send(Ok(()))
-        });
+            tell.unbounded_send(Ok(()))
+        }));
     }
     // Each client hangs in a publish, or has nothing left to send.
     for _ in 0..CLIENTS {
-        told.recv().await.ok_or("no client is left")??;
+        told.recv().await??;
     }
     println!("hanging");
-    // Until the kill; or until the parent is gone.
-    tokio::task::spawn_blocking(|| std::io::stdin().lines().for_each(drop)).await?;
+    // Until the kill; or until the parent is gone. Nothing else runs here that blocking could hold up.
+    std::io::stdin().lines().for_each(drop);
     Ok(())
 }

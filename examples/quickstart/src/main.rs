@@ -4,6 +4,7 @@ mod acts;
 mod broker;
 mod check;
 mod child;
+mod executor;
 mod input;
 mod process;
 mod timeline;
@@ -47,9 +48,9 @@ struct Cli {
     die_after: Option<usize>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+fn main() -> ExitCode {
+    let ran = executor::block_on(run(Cli::parse()));
+    match ran.unwrap_or_else(|error| Err(error.into())) {
         Ok(verdict) if verdict.is_none_or(|verdict| verdict.is_good()) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -83,9 +84,10 @@ async fn play(
 ) -> Result<Verdict, Box<dyn Error>> {
     let timeline = Timeline::start();
     println!(
-        "Postbox: {} todo commands on {} (seed {seed})",
+        "Postbox: {} todo commands on {}, on {} (seed {seed})",
         commands.len(),
-        files.database.display()
+        files.database.display(),
+        executor::NAME
     );
     let (first, rest) = commands.split_at(commands.len().div_ceil(2));
     let (second, third) = rest.split_at(rest.len() / 2);

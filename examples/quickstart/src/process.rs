@@ -13,10 +13,9 @@ use postbox::claim::Status;
 use postbox::service::{HandlerError, Microservice, Session};
 use postbox::store::{HasOutboxStore, OutboxOperator};
 use postbox_sqlite::SqliteRepository;
-use postbox_tokio::{BackstopHandle, TokioTimer, spawn_backstop};
-use tokio::task::JoinSet;
 
 use crate::broker::Broker;
+use crate::executor::{self, BackstopHandle, TIMER, spawn_backstop};
 use crate::input::Command;
 use crate::todo::{self, App};
 
@@ -76,9 +75,7 @@ impl Process {
         let app = Arc::new(app.build()?);
         let service = app.clone();
         let running = spawn_backstop(|shutdown| async move {
-            service
-                .run_with(TokioTimer, shutdown, RunOptions::idempotent())
-                .await
+            service.run_with(TIMER, shutdown, RunOptions::idempotent()).await
         });
         Ok(Self {
             broker,
@@ -91,10 +88,10 @@ impl Process {
     /// Lets the clients send these commands.
     pub(crate) async fn handle(&self, commands: &[Command]) -> Result<Tally, Box<dyn Error>> {
         let start = Instant::now();
-        let mut clients = JoinSet::new();
+        let mut clients = Vec::new();
         for share in shares(commands) {
             let app = self.app.clone();
-            clients.spawn(async move {
+            clients.push(executor::spawn(async move {
                 let mut tally = Tally::default();
                 for (_, command) in share {
                     match send(&app, &command).await? {
@@ -106,11 +103,11 @@ impl Process {
                     }
                 }
                 Ok::<_, HandlerError>(tally)
-            });
+            }));
         }
         let mut total = Tally::default();
-        for tally in clients.join_all().await {
-            let tally = tally?;
+        for client in clients {
+            let tally = client.await??;
             total.committed += tally.committed;
             total.published += tally.published;
             total.rejected += tally.rejected;
@@ -126,7 +123,7 @@ impl Process {
             if start.elapsed() > PATIENCE {
                 return Err(format!("the outbox was not empty after {PATIENCE:?}").into());
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            executor::sleep(Duration::from_millis(2)).await;
         }
         Ok(start.elapsed())
     }
@@ -155,7 +152,7 @@ impl Process {
             if start.elapsed() > PATIENCE {
                 return Err(format!("the subscriber heard of {heard} events, not of {completed}").into());
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            executor::sleep(Duration::from_millis(2)).await;
         }
     }
 

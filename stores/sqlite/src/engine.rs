@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 use std::time::Instant;
 
-use postbox::store::MAX_BATCH;
+use postbox::store::{MAX_BATCH, Settlement};
 use postbox::sync::{Bell, Mutex};
 use rusqlite::Connection;
 
@@ -15,6 +15,7 @@ use crate::group::Writer;
 use crate::job::{Job, Ran, Scope, Task};
 use crate::open;
 use crate::options::{Execution, SqliteOptions};
+use crate::settle::settle;
 
 /// So many settlements may wait softly; the next ones wait for the disk. Keeps memory bounded.
 const MAX_SOFT: usize = 8 * MAX_BATCH;
@@ -40,8 +41,8 @@ enum Place {
 /// What the writer's thread is sent.
 enum Order {
     Now(Box<dyn Job>),
-    /// May wait for company; so many settlements.
-    Soon(Box<dyn Job>, usize),
+    /// May wait for company, with which it shares a statement.
+    Soon(Vec<Settlement<i64>>),
 }
 
 impl Engine {
@@ -66,23 +67,21 @@ impl Engine {
         E: From<SqliteError> + Send + 'static,
     {
         let (job, answer) = Task::boxed(work);
-        self.order(Order::Now(job))?;
+        self.run(job)?;
         answer.await.unwrap_or_else(|_| Err(SqliteError::Closed.into()))
     }
 
-    /// Queues work whose outcome nobody waits for; `rows` says how much it is.
-    pub(crate) async fn write_soon<F>(&self, rows: usize, work: F) -> Result<(), SqliteError>
-    where
-        F: FnOnce(&Scope<'_>) -> Result<(), Fault<SqliteError>> + Send + 'static,
-    {
-        if let Place::Threads { soft, .. } = &self.place {
+    /// Queues settlements whose outcome nobody waits for.
+    pub(crate) async fn settle_soon(&self, settlements: Vec<Settlement<i64>>) -> Result<(), SqliteError> {
+        if let Place::Threads { writes, soft, .. } = &self.place {
             if soft.load(Ordering::Relaxed) < MAX_SOFT {
-                soft.fetch_add(rows, Ordering::Relaxed);
-                let (job, _) = Task::boxed(work);
-                return self.order(Order::Soon(job, rows));
+                soft.fetch_add(settlements.len(), Ordering::Relaxed);
+                let order = Order::Soon(settlements);
+                return writes.send(order).map_err(|_| SqliteError::Closed);
             }
         }
-        self.write(work).await
+        self.write(move |scope| settle(scope, &settlements).map(|_| ()))
+            .await
     }
 
     /// Runs work that only reads, in a snapshot that has every commit answered so far.
@@ -103,10 +102,10 @@ impl Engine {
         answer.await.unwrap_or_else(|_| Err(SqliteError::Closed.into()))
     }
 
-    fn order(&self, order: Order) -> Result<(), SqliteError> {
-        match (&self.place, order) {
-            (Place::Threads { writes, .. }, order) => writes.send(order).map_err(|_| SqliteError::Closed),
-            (Place::Inline(writer), Order::Now(job) | Order::Soon(job, _)) => {
+    fn run(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
+        match &self.place {
+            Place::Threads { writes, .. } => writes.send(Order::Now(job)).map_err(|_| SqliteError::Closed),
+            Place::Inline(writer) => {
                 // The bell wakes foreign code, which may come back here: not under the lock.
                 if writer.with(|writer| writer.run(vec![job])) {
                     self.bell.ring();
@@ -173,33 +172,28 @@ impl Queue {
         writer.checkpoint();
     }
 
-    /// Waits for the next group: whoever waits, in the order of arrival. Soft work alone waits a little for
-    /// company. Also tells how many soft settlements are among it.
+    /// Waits for the next group: the settlements that wait softly, and whoever waits, in the order of arrival.
+    /// Soft settlements alone wait a little for company. Also tells how many they are.
     fn gather(&self) -> Option<(Vec<Box<dyn Job>>, usize)> {
-        let limit = self.options.max_group;
-        let (mut group, mut soft) = (Vec::new(), 0);
-        let mut push = |order: Order| match order {
-            Order::Now(job) => {
-                group.push(job);
-                (group.len(), false)
+        let (mut jobs, mut soft) = (Vec::new(), Vec::new());
+        let mut push = |order| {
+            match order {
+                Order::Now(job) => jobs.push(job),
+                Order::Soon(settlements) if soft.is_empty() => soft = settlements,
+                Order::Soon(settlements) => soft.extend(settlements),
             }
-            Order::Soon(job, rows) => {
-                group.push(job);
-                soft += rows;
-                (group.len(), soft < MAX_BATCH)
-            }
+            (jobs.len() + soft.len(), jobs.is_empty())
         };
         let (mut len, mut may_wait) = push(self.orders.recv().ok()?);
-        if may_wait {
-            let deadline = Instant::now() + self.options.linger;
-            while may_wait && len < limit {
-                let patience = deadline.saturating_duration_since(Instant::now());
-                // Both a timeout and the end of all handles mean: now.
-                let Ok(order) = self.orders.recv_timeout(patience) else {
-                    break;
-                };
-                (len, may_wait) = push(order);
-            }
+        let limit = self.options.max_group;
+        let deadline = Instant::now() + self.options.linger;
+        while may_wait && len < limit.min(MAX_BATCH) {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            // Both a timeout and the end of all handles mean: now.
+            let Ok(order) = self.orders.recv_timeout(patience) else {
+                break;
+            };
+            (len, may_wait) = push(order);
         }
         while len < limit {
             let Ok(order) = self.orders.try_recv() else {
@@ -207,7 +201,12 @@ impl Queue {
             };
             (len, _) = push(order);
         }
-        Some((group, soft))
+        let settlements = soft.len();
+        if settlements > 0 {
+            let (settle, _) = Task::boxed(move |scope: &Scope<'_>| settle(scope, &soft).map(|_| ()));
+            jobs.insert(0, settle);
+        }
+        Some((jobs, settlements))
     }
 }
 

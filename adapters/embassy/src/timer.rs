@@ -1,0 +1,97 @@
+//! Time and tasks of embassy behind core's seams.
+
+use core::time::Duration;
+
+use embassy_executor::SpawnToken;
+use embassy_time::{Instant as EmbassyInstant, TICK_HZ};
+use postbox::runtime::{Spawner, Timer};
+use postbox::time::{Clock, Instant};
+
+/// The longest single sleep, in seconds; longer ones are taken in bites, so that no deadline is too far.
+const BITE: u64 = 24 * 60 * 60;
+
+/// Sleeps by embassy-time, whose driver and rate the firmware chooses. All values are the same clock; a store in
+/// RAM may judge its leases by it.
+///
+/// It is as fine as the tick: a sleep ends at the first tick that is not before its deadline.
+///
+/// ```
+/// use core::time::Duration;
+/// use postbox::{runtime::Timer, time::Clock};
+/// use postbox_embassy::EmbassyTimer;
+///
+/// # async fn example() {
+/// let deadline = EmbassyTimer.now() + Duration::from_millis(2);
+/// EmbassyTimer.sleep_until(deadline).await;
+/// assert!(EmbassyTimer.now() >= deadline);
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmbassyTimer;
+
+impl Clock for EmbassyTimer {
+    fn now(&self) -> Instant {
+        let ticks = u128::from(EmbassyInstant::now().as_ticks());
+        let micros = ticks.saturating_mul(1_000_000) / u128::from(TICK_HZ);
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+impl Timer for EmbassyTimer {
+    async fn sleep_until(&self, deadline: Instant) {
+        // Again after a bite. It is this clock that decides, so that no rounding to ticks can be early.
+        loop {
+            let left = deadline.since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            embassy_time::Timer::after(ticks(left)).await;
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+postbox::dyn_timer!(EmbassyTimer);
+
+/// A bite of `left`, in whole ticks, rounded up.
+fn ticks(left: Duration) -> embassy_time::Duration {
+    let left = left.min(Duration::from_secs(BITE));
+    let ticks = (left.as_micros() * u128::from(TICK_HZ)).div_ceil(1_000_000);
+    embassy_time::Duration::from_ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
+}
+
+/// Starts tasks. An embassy task is what its `#[embassy_executor::task]` function made of it: a token, not a future,
+/// since its memory is reserved when the firmware is linked.
+///
+/// ```
+/// use postbox::runtime::Spawner;
+/// use postbox_embassy::EmbassySpawner;
+///
+/// #[embassy_executor::task]
+/// async fn blink() { /* ... */ }
+///
+/// fn start(spawner: embassy_executor::Spawner) -> Result<(), embassy_executor::SpawnError> {
+///     EmbassySpawner::from(spawner).spawn(blink()?);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Copy)]
+pub struct EmbassySpawner(embassy_executor::Spawner);
+
+impl From<embassy_executor::Spawner> for EmbassySpawner {
+    fn from(spawner: embassy_executor::Spawner) -> Self {
+        Self(spawner)
+    }
+}
+
+impl<S> Spawner<SpawnToken<S>> for EmbassySpawner {
+    fn spawn(&self, token: SpawnToken<S>) {
+        self.0.spawn(token);
+    }
+}
+
+impl core::fmt::Debug for EmbassySpawner {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("EmbassySpawner").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! `cargo xtask firmware`: builds the tests of `examples/firmware`, runs them under QEMU, and says which passed.
+
+mod compiler;
+mod machine;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use compiler::Compiler;
+
+use crate::report::seconds;
+use crate::toolchain::cargo;
+
+const THUMBV7M: &str = "thumbv7m-none-eabi";
+const THUMBV6M: &str = "thumbv6m-none-eabi";
+
+/// A test of the firmware on one machine.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    test: &'static str,
+    machine: &'static str,
+    target: &'static str,
+    how: How,
+}
+
+/// What the machine is run with.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    /// Virtual time that counts instructions and skips idle time; twice, and both must print the same.
+    Virtual,
+}
+
+/// Every run, in the order of cost.
+const RUNS: &[Run] = &[
+    run("tasks", "mps2-an385", THUMBV7M, How::Virtual),
+    run("tasks", "lm3s6965evb", THUMBV7M, How::Virtual),
+    run("tasks", "microbit", THUMBV6M, How::Virtual),
+];
+
+const fn run(test: &'static str, machine: &'static str, target: &'static str, how: How) -> Run {
+    Run {
+        test,
+        machine,
+        target,
+        how,
+    }
+}
+
+/// Runs the tests with these names, or all.
+pub(crate) fn firmware(root: &Path, names: &[String]) -> ExitCode {
+    match chosen(names).and_then(|runs| all(&root.join("examples/firmware"), &runs)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("cargo xtask firmware: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chosen(names: &[String]) -> Result<Vec<Run>, String> {
+    let known = |name: &&String| !RUNS.iter().any(|run| run.test == name.as_str());
+    if let Some(unknown) = names.iter().find(known) {
+        let mut tests: Vec<_> = RUNS.iter().map(|run| run.test).collect();
+        tests.dedup();
+        return Err(format!(
+            "there is no test {unknown:?}; there are {}",
+            tests.join(", ")
+        ));
+    }
+    let asked = |run: &&Run| names.is_empty() || names.iter().any(|name| name == run.test);
+    Ok(RUNS.iter().filter(asked).copied().collect())
+}
+
+fn all(firmware: &Path, runs: &[Run]) -> Result<(), String> {
+    machine::present()?;
+    let mut failed = Vec::new();
+    for run in runs {
+        let name = format!("{} on {}", run.test, run.machine);
+        println!("\n==> {name}");
+        let started = Instant::now();
+        let result = build(firmware, *run).and_then(|elf| execute(*run, &elf));
+        let took = seconds(started.elapsed());
+        match result {
+            Ok(()) => println!("<== {name} passed in {took}"),
+            Err(why) => {
+                println!("<== {name} FAILED in {took}: {why}");
+                failed.push(name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        println!("\nxtask firmware ok: {} passed", runs.len());
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(", ")))
+    }
+}
+
+/// Builds one binary for one machine; returns where it is until the next build.
+fn build(firmware: &Path, run: Run) -> Result<PathBuf, String> {
+    let compiler = Compiler::find(run.target)?;
+    let target = firmware.join("target").join(compiler.name());
+    let mut command = Command::new(cargo());
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            "firmware",
+        ])
+        .args([
+            "--bin",
+            run.test,
+            "--features",
+            run.machine,
+            "--target",
+            run.target,
+        ])
+        .current_dir(firmware)
+        .env("CARGO_TARGET_DIR", &target);
+    compiler.configure(&mut command, run.target);
+    let status = command
+        .status()
+        .map_err(|error| format!("cargo did not start: {error}"))?;
+    if !status.success() {
+        return Err(format!("the build failed: {status}"));
+    }
+    Ok(target.join(run.target).join("release").join(run.test))
+}
+
+fn execute(run: Run, elf: &Path) -> Result<(), String> {
+    let patience = Duration::from_secs(120);
+    match run.how {
+        How::Virtual => {
+            let icount = ["-icount", "shift=4,sleep=off"];
+            let first = machine::run(run.machine, elf, &icount, patience)?;
+            print!("{first}");
+            let second = machine::run(run.machine, elf, &icount, patience)?;
+            if first == second {
+                Ok(())
+            } else {
+                Err(format!("the second run printed something else: {second}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_names_all_tests_run() {
+        assert_eq!(chosen(&[]).unwrap().len(), RUNS.len());
+    }
+
+    #[test]
+    fn a_test_runs_on_all_its_machines() {
+        assert_eq!(chosen(&[String::from("tasks")]).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn an_unknown_test_is_refused_with_a_list() {
+        let why = chosen(&[String::from("tusks")]).unwrap_err();
+        assert!(why.contains("tusks") && why.contains("tasks"), "{why}");
+    }
+}
