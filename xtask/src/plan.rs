@@ -96,6 +96,14 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
         quickstart(root, "quickstart", "run --release -p quickstart"),
+        needs_server(
+            quickstart(
+                root,
+                "quickstart on postgres",
+                "run --release -p quickstart -- --database-url env:POSTBOX_TEST_POSTGRES_URL",
+            ),
+            no_server,
+        ),
         quickstart(
             root,
             "quickstart on smol",
