@@ -160,7 +160,10 @@ fn nothing_is_lost_and_every_key_keeps_its_commit_order_whoever_writes_and_whoev
             seen.entry(id.clone()).or_insert(at);
         }
         let truth = place.sql("SELECT id, key FROM {}.truth ORDER BY key, n");
-        let rows = sqlx::query(AssertSqlSafe(truth)).fetch_all(&pool).await.unwrap();
+        let rows = sqlx::raw_sql(AssertSqlSafe(truth))
+            .fetch_all(&pool)
+            .await
+            .unwrap();
         assert_eq!(u64::try_from(rows.len()).unwrap(), committed);
         assert!(
             committed > WRITERS * TRANSACTIONS / 2,

@@ -56,8 +56,12 @@ impl Place {
         Self { url, names }
     }
 
+    /// Behind a pooler that follows no prepared statements: `POSTBOX_TEST_POSTGRES_PREPARED=no`.
     pub fn options(&self) -> PostgresOptions {
-        PostgresOptions::new().with_names(self.names.clone())
+        let not = std::env::var("POSTBOX_TEST_POSTGRES_PREPARED").is_ok_and(|it| it == "no");
+        PostgresOptions::new()
+            .with_names(self.names.clone())
+            .with_prepared(!not)
     }
 
     /// A pool of so many connections, whose sessions carry the schema's name.
@@ -143,7 +147,7 @@ pub async fn execute(pool: &PgPool, sql: String) {
 
 /// One number.
 pub async fn number(pool: &PgPool, sql: String) -> i64 {
-    let rows = sqlx::query(AssertSqlSafe(sql))
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql))
         .fetch_all(pool)
         .await
         .expect("a good statement");
