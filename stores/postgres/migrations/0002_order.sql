@@ -14,7 +14,7 @@ RETURN hashtextextended('{schema}.{prefix}outbox ' || key, 0);
 
 CREATE FUNCTION {schema}.{prefix}outbox_inserted() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   last bigint;
 BEGIN
@@ -48,7 +48,7 @@ CREATE TRIGGER {prefix}outbox_inserted BEFORE INSERT ON {schema}.{prefix}outbox 
 
 CREATE FUNCTION {schema}.{prefix}outbox_let_go() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   next  bigint;
   waits boolean;
@@ -77,7 +77,7 @@ CREATE TRIGGER {prefix}outbox_let_go AFTER UPDATE OF holds ON {schema}.{prefix}o
 -- Settles the order of what was left loose. Takes what nobody holds and waits for nobody; a later call takes
 -- the rest. Returns how many.
 CREATE FUNCTION {schema}.{prefix}tidy(keep boolean) RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   this record;
   last bigint;

@@ -159,7 +159,7 @@ END $$;
 
 -- Puts dead messages back, each where it was in its key. Returns how many were dead.
 CREATE FUNCTION {schema}.{prefix}requeue(ids text[], at_us bigint) RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   this   record;
   last   bigint;

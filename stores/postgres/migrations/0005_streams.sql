@@ -47,7 +47,7 @@ CREATE FUNCTION {schema}.{prefix}commit(
   ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
   payloads bytea[], holder bigint, lease bigint, at_us bigint
 ) RETURNS TABLE (id text, seq bigint, attempt bigint, free boolean) LANGUAGE plpgsql ROWS 10
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   moment timestamptz := {schema}.{prefix}clock(at_us);
