@@ -62,6 +62,7 @@ pub(crate) async fn run(
         }
         if row.try_get(1)? {
             database.bell.ring();
+            database.notices.tell(database).await;
         }
     }
     let mut settled = Settled::none();

@@ -217,3 +217,36 @@ fn an_exhausted_pool_a_refused_statement_and_a_killed_session_are_told_apart() {
         assert_eq!(refused.unwrap_err().sqlstate().as_deref(), Some("42P01"));
     });
 }
+
+#[test]
+fn a_statement_that_lost_a_race_is_run_again_but_not_for_ever() {
+    on_server(async |url| {
+        let place = Place::new(url);
+        let repository = place.open().await;
+        let store = repository.outbox_store();
+        for (state, losses, tries) in [
+            ("40001", 2, 3),
+            ("40P01", 3, 4),
+            ("40P01", 1_000, 4),
+            ("22000", 1_000, 1),
+        ] {
+            let plant = format!(
+                "DROP SEQUENCE IF EXISTS {{}}.tries; CREATE SEQUENCE {{}}.tries;
+                 CREATE OR REPLACE FUNCTION {{}}.purge(retention bigint, max_rows bigint, at_us bigint)
+                 RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+                   IF nextval('{{}}.tries') <= {losses} THEN RAISE EXCEPTION 'lost' USING ERRCODE = '{state}'; END IF;
+                   RETURN 7;
+                 END $$"
+            );
+            execute(repository.pool(), place.sql(&plant)).await;
+            let purged = store.purge(1).await;
+            if losses < tries {
+                assert_eq!(purged.unwrap(), 7);
+            } else {
+                assert_eq!(purged.unwrap_err().sqlstate().as_deref(), Some(state));
+            }
+            let tried = number(repository.pool(), place.sql("SELECT last_value FROM {}.tries")).await;
+            assert_eq!(tried, tries, "{state}");
+        }
+    });
+}

@@ -141,6 +141,37 @@ fn a_renewal_or_a_lost_settlement_in_the_way_of_a_settlement_changes_nothing() {
 }
 
 #[test]
+fn enqueues_of_the_same_keys_in_opposite_orders_do_not_deadlock() {
+    on_server(async |url| {
+        let place = Place::new(url);
+        let repository = place.options().open(place.pool(8).await).await.unwrap();
+        let tasks = (0..8_u64).map(|task| {
+            let repository = repository.clone();
+            tokio::spawn(async move {
+                for round in 0..30 {
+                    let keys = ["x", "y", "z"].map(|key| keyed(&format!("{key}-{task}-{round}"), key));
+                    let mut messages = keys.to_vec();
+                    if task % 2 == 0 {
+                        messages.reverse();
+                    }
+                    // A transaction of the user's is not run again for him.
+                    let mut transaction = repository.pool().begin().await.unwrap();
+                    let enqueued = repository
+                        .outbox_store()
+                        .enqueue(&mut transaction, &messages, None)
+                        .await;
+                    assert!(enqueued.is_ok(), "{enqueued:?}");
+                    transaction.commit().await.unwrap();
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn batches_that_touch_the_same_rows_in_opposite_orders_do_not_deadlock() {
     on_server(async |url| {
         let place = Place::new(url);
