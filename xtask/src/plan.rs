@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::quickstart;
 use crate::simulation;
-use crate::toolchain::{BARE_METAL, Toolchain};
+use crate::toolchain::{BARE_METAL, NIGHTLY, Toolchain};
+use crate::{postgres, quickstart};
 
 /// One cargo command and what becomes of it.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Step {
         }
     }
 
-    fn mode(self, mode: Mode) -> Self {
+    pub(crate) fn mode(self, mode: Mode) -> Self {
         Self { mode, ..self }
     }
 }
@@ -88,15 +88,17 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
             "clippy --workspace --all-targets --all-features -- -D warnings",
         )
         .mode(clippy()),
-        needs_server(tests(toolchain), no_server),
-        faults(programs),
+        postgres::needed(tests(toolchain), no_server),
+        postgres::faults(programs),
         Step::cargo("doctests", "test --workspace --doc --all-features"),
         Step {
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
+        schedules(),
+        miri(toolchain),
         quickstart(root, "quickstart", "run --release -p quickstart"),
-        needs_server(
+        postgres::needed(
             quickstart(
                 root,
                 "quickstart on postgres",
@@ -117,6 +119,17 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
     ];
     steps.extend(simulation::steps());
     steps
+}
+
+/// Loom's primitives instead of real ones: everything is compiled anew, so it has a target directory of its own.
+fn schedules() -> Step {
+    Step {
+        env: Some(("RUSTFLAGS", "--cfg loom")),
+        ..Step::cargo(
+            "schedules",
+            "test -p postbox -p postbox-sqlite --lib --target-dir target/loom schedules",
+        )
+    }
 }
 
 /// A toolchain without the component is fine for a user and a mistake for CI.
@@ -149,24 +162,18 @@ fn tests(toolchain: Toolchain) -> Step {
     }
 }
 
-fn needs_server(step: Step, no_server: Option<&str>) -> Step {
-    match no_server {
-        None => step,
-        Some(why) => step.mode(Mode::Fail(why.to_owned())),
-    }
-}
-
-/// A server in a container or of the user's is not ours to kill.
-fn faults(programs: bool) -> Step {
-    let mode = if programs {
+/// The only unsafe code, in an interpreter that sees undefined behaviour.
+fn miri(toolchain: Toolchain) -> Step {
+    const COMMAND: &str = "+nightly miri test -p postbox --target-dir target/miri --test join_allocations \
+        --test join_owners --test join_random --test join_threads --test join_turns";
+    debug_assert!(COMMAND.starts_with(NIGHTLY));
+    let mode = if toolchain.miri {
         Mode::Run
     } else {
-        Mode::Skip(String::from("initdb and pg_ctl are not installed"))
+        let how = "`rustup component add miri rust-src --toolchain nightly`";
+        Mode::Skip(format!("no nightly toolchain with miri ({how})"))
     };
-    Step {
-        last_line: Some(quickstart::judge),
-        ..Step::cargo("postgres under faults", "run -p postgres-faults").mode(mode)
-    }
+    Step::cargo("join in miri", COMMAND).mode(mode)
 }
 
 fn quickstart(root: &Path, name: &'static str, command: &'static str) -> Step {
@@ -191,6 +198,7 @@ mod tests {
         clippy: true,
         nextest: true,
         bare_metal: true,
+        miri: true,
         ci: false,
     };
     const MINIMAL: Toolchain = Toolchain {
@@ -198,6 +206,7 @@ mod tests {
         clippy: false,
         nextest: false,
         bare_metal: false,
+        miri: false,
         ci: false,
     };
 
@@ -248,10 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_interpreter_is_a_skip_even_under_ci() {
+        let steps = steps(Toolchain {
+            miri: false,
+            ci: true,
+            ..FULL
+        });
+        let mode = &find(&steps, "join in miri").mode;
+        assert!(matches!(mode, Mode::Skip(why) if why.contains("rustup component add")));
+    }
+
+    #[test]
     fn core_is_built_alone_with_every_set_of_features() {
         let steps = steps(FULL);
         let alone = steps.iter().filter(|step| step.args.contains(&"postbox"));
-        assert_eq!(alone.clone().count(), 5);
+        assert_eq!(alone.clone().count(), 7);
         assert!(alone.clone().all(|step| !step.args.contains(&"--workspace")));
     }
 

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use crate::programs::programs;
 
+use crate::plan::{Mode, Step};
+use crate::quickstart;
+
 /// Tests find their server here; set by the user, nothing is started.
 pub(crate) const URL: &str = "POSTBOX_TEST_POSTGRES_URL";
 /// What starts servers of its own finds their programs here.
@@ -85,6 +88,27 @@ impl Drop for Server {
                     .output();
             }
         }
+    }
+}
+
+/// A step that fails without a server, instead of skipping what needs one.
+pub(crate) fn needed(step: Step, no_server: Option<&str>) -> Step {
+    match no_server {
+        None => step,
+        Some(why) => step.mode(Mode::Fail(why.to_owned())),
+    }
+}
+
+/// What kills servers: one in a container or of the user's is not ours to kill.
+pub(crate) fn faults(programs: bool) -> Step {
+    let mode = if programs {
+        Mode::Run
+    } else {
+        Mode::Skip(String::from("initdb and pg_ctl are not installed"))
+    };
+    Step {
+        last_line: Some(quickstart::judge),
+        ..Step::cargo("postgres under faults", "run -p postgres-faults").mode(mode)
     }
 }
 

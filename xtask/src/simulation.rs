@@ -16,7 +16,7 @@ macro_rules! simulator {
 }
 
 /// What CI simulates.
-pub(crate) fn steps() -> [Step; 4] {
+pub(crate) fn steps() -> [Step; 6] {
     let step = |name, command| Step {
         last_line: Some(judge),
         ..Step::cargo(name, command)
@@ -28,12 +28,20 @@ pub(crate) fn steps() -> [Step; 4] {
             simulator!("--store sqlite --seeds 2000"),
         ),
         step(
+            "simulation: storms over heapless",
+            simulator!("--store heapless --seeds 20000"),
+        ),
+        step(
             "simulation: crashes everywhere over HashMap",
             simulator!("--everywhere"),
         ),
         step(
             "simulation: crashes everywhere over SQLite",
             simulator!("--store sqlite --everywhere"),
+        ),
+        step(
+            "simulation: crashes everywhere over heapless",
+            simulator!("--store heapless --everywhere"),
         ),
     ]
 }

@@ -1,12 +1,10 @@
 //! Where work runs: on the store's threads, or inside of the caller's poll. Nobody else knows which.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
-use std::time::Instant;
 
-use postbox::store::{MAX_BATCH, Settlement};
+use postbox::store::Settlement;
 use postbox::sync::{Bell, Mutex};
 use rusqlite::Connection;
 
@@ -15,10 +13,8 @@ use crate::group::Writer;
 use crate::job::{Job, Ran, Scope, Task};
 use crate::open;
 use crate::options::{Execution, SqliteOptions};
+use crate::queue::{Group, Orders, Refused, queue};
 use crate::settle::settle;
-
-/// So many settlements may wait softly; the next ones wait for the disk. Keeps memory bounded.
-const MAX_SOFT: usize = 8 * MAX_BATCH;
 
 /// What all handles of a store share. The threads end when the last handle is gone.
 pub(crate) struct Engine {
@@ -30,19 +26,10 @@ pub(crate) struct Engine {
 enum Place {
     Inline(Mutex<Writer>),
     Threads {
-        writes: Sender<Order>,
+        orders: Orders<Box<dyn Job>, Settlement<i64>>,
         /// `None` for a database in memory, which has one connection only.
         reads: Option<Sender<Box<dyn Job>>>,
-        /// Settlements that wait softly.
-        soft: Arc<AtomicUsize>,
     },
-}
-
-/// What the writer's thread is sent.
-enum Order {
-    Now(Box<dyn Job>),
-    /// May wait for company, with which it shares a statement.
-    Soon(Vec<Settlement<i64>>),
 }
 
 impl Engine {
@@ -73,13 +60,14 @@ impl Engine {
 
     /// Queues settlements whose outcome nobody waits for.
     pub(crate) async fn settle_soon(&self, settlements: Vec<Settlement<i64>>) -> Result<(), SqliteError> {
-        if let Place::Threads { writes, soft, .. } = &self.place {
-            if soft.load(Ordering::Relaxed) < MAX_SOFT {
-                soft.fetch_add(settlements.len(), Ordering::Relaxed);
-                let order = Order::Soon(settlements);
-                return writes.send(order).map_err(|_| SqliteError::Closed);
-            }
-        }
+        let settlements = match &self.place {
+            Place::Inline(_) => settlements,
+            Place::Threads { orders, .. } => match orders.soon(settlements) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Closed) => return Err(SqliteError::Closed),
+                Err(Refused::Full(settlements)) => settlements,
+            },
+        };
         self.write(move |scope| settle(scope, &settlements).map(|_| ()))
             .await
     }
@@ -104,7 +92,14 @@ impl Engine {
 
     fn run(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
         match &self.place {
-            Place::Threads { writes, .. } => writes.send(Order::Now(job)).map_err(|_| SqliteError::Closed),
+            Place::Threads { orders, .. } => {
+                let is_queued = orders.now(job);
+                if is_queued {
+                    Ok(())
+                } else {
+                    Err(SqliteError::Closed)
+                }
+            }
             Place::Inline(writer) => {
                 // The bell wakes foreign code, which may come back here: not under the lock.
                 if writer.with(|writer| writer.run(vec![job])) {
@@ -116,25 +111,25 @@ impl Engine {
     }
 }
 
-fn threads(writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place, SqliteError> {
-    let (sender, orders) = channel();
-    let soft = Arc::new(AtomicUsize::new(0));
-    let queue = Queue {
-        orders,
-        options: options.clone(),
-        soft: soft.clone(),
-    };
+fn threads(mut writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place, SqliteError> {
+    let (orders, queue) = queue(options.max_group, options.linger);
     let bell = bell.clone();
-    spawn("postbox-sqlite-write", move || queue.serve(writer, &bell))?;
+    spawn("postbox-sqlite-write", move || {
+        queue.serve(|Group { soft, mut jobs }| {
+            if !soft.is_empty() {
+                jobs.insert(0, settling(soft));
+            }
+            if writer.run(jobs) {
+                bell.ring();
+            }
+        });
+        writer.checkpoint();
+    })?;
     let reads = match &options.path {
         Some(_) => Some(reader(options)?),
         None => None,
     };
-    Ok(Place::Threads {
-        writes: sender,
-        reads,
-        soft,
-    })
+    Ok(Place::Threads { orders, reads })
 }
 
 fn reader(options: &SqliteOptions) -> Result<Sender<Box<dyn Job>>, SqliteError> {
@@ -153,61 +148,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SqliteE
     })
 }
 
-/// The end of the queue at which the writer's thread stands.
-struct Queue {
-    orders: Receiver<Order>,
-    options: SqliteOptions,
-    soft: Arc<AtomicUsize>,
-}
-
-impl Queue {
-    /// Until every handle is gone and the queue is empty.
-    fn serve(self, mut writer: Writer, bell: &Bell) {
-        while let Some((group, soft)) = self.gather() {
-            if writer.run(group) {
-                bell.ring();
-            }
-            self.soft.fetch_sub(soft, Ordering::Relaxed);
-        }
-        writer.checkpoint();
-    }
-
-    /// Waits for the next group: the settlements that wait softly, and whoever waits, in the order of arrival.
-    /// Soft settlements alone wait a little for company. Also tells how many they are.
-    fn gather(&self) -> Option<(Vec<Box<dyn Job>>, usize)> {
-        let (mut jobs, mut soft) = (Vec::new(), Vec::new());
-        let mut push = |order| {
-            match order {
-                Order::Now(job) => jobs.push(job),
-                Order::Soon(settlements) if soft.is_empty() => soft = settlements,
-                Order::Soon(settlements) => soft.extend(settlements),
-            }
-            (jobs.len() + soft.len(), jobs.is_empty())
-        };
-        let (mut len, mut may_wait) = push(self.orders.recv().ok()?);
-        let limit = self.options.max_group;
-        let deadline = Instant::now() + self.options.linger;
-        while may_wait && len < limit.min(MAX_BATCH) {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            // Both a timeout and the end of all handles mean: now.
-            let Ok(order) = self.orders.recv_timeout(patience) else {
-                break;
-            };
-            (len, may_wait) = push(order);
-        }
-        while len < limit {
-            let Ok(order) = self.orders.try_recv() else {
-                break;
-            };
-            (len, _) = push(order);
-        }
-        let settlements = soft.len();
-        if settlements > 0 {
-            let (settle, _) = Task::boxed(move |scope: &Scope<'_>| settle(scope, &soft).map(|_| ()));
-            jobs.insert(0, settle);
-        }
-        Some((jobs, settlements))
-    }
+/// Settlements that waited softly, as one piece of work.
+fn settling(settlements: Vec<Settlement<i64>>) -> Box<dyn Job> {
+    let (job, _) = Task::boxed(move |scope: &Scope<'_>| settle(scope, &settlements).map(|_| ()));
+    job
 }
 
 /// Runs each read in a snapshot of its own.

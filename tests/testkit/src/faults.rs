@@ -118,7 +118,7 @@ impl Faults {
             poison: some(20, 100),
             ..Self::none()
         };
-        faults.lasts = Duration::from_millis(dice.between((500, 10_000)));
+        faults.lasts = Duration::from_millis(dice.between((200, 3_000)));
         faults.stall_for = (1, dice.one_of(&[100, 1_000, 5_000], 100));
         faults.hop = (1, dice.one_of(&[5, 50, 800], 5));
         faults.packet = (1, dice.one_of(&[5, 50, 1_500], 5));

@@ -1,14 +1,15 @@
 //! Runs seeded worlds, replays one, or breaks the scenarios off everywhere: what `cargo xtask simulate` calls.
 
+mod heapless;
+mod stores;
+
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use clap::{Parser, ValueEnum};
-use postbox::testing::VirtualClock;
-use postbox_sqlite::{Execution, SqliteOptions, SqliteRepository};
-use postbox_testkit::{Explorer, Faults, Outcome, Report, SCENARIOS, Scenario, World, simulate, world_of};
+use clap::Parser;
+use postbox_testkit::{Outcome, Report, SCENARIOS, Scenario, simulate, world_of};
+use stores::Store;
 
 /// Simulates crashes, stalls, outages and lost answers over the real engines and a real store.
 #[derive(Debug, Parser)]
@@ -29,47 +30,6 @@ struct Cli {
     /// Instead of seeds: every crash, pair of crashes, store fault and panic of every scenario.
     #[arg(long)]
     everywhere: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Store {
-    Hashmap,
-    Sqlite,
-}
-
-impl Store {
-    fn open(self, seed: u64, faults: Faults) -> World {
-        match self {
-            Self::Hashmap => World::new(seed, faults),
-            Self::Sqlite => World::over(seed, faults, sqlite),
-        }
-    }
-
-    fn explorer(self) -> Explorer {
-        match self {
-            Self::Hashmap => Explorer::new(),
-            Self::Sqlite => Explorer::new().over(sqlite),
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Hashmap => "hashmap",
-            Self::Sqlite => "sqlite",
-        }
-    }
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "a database in memory opens, or nothing can be simulated"
-)]
-fn sqlite(clock: VirtualClock) -> SqliteRepository {
-    SqliteOptions::memory()
-        .with_execution(Execution::Inline)
-        .with_clock(Arc::new(clock))
-        .open()
-        .expect("a database in memory opens")
 }
 
 fn main() -> ExitCode {
