@@ -11,8 +11,11 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-  moment timestamptz := {schema}.{prefix}clock(at_us);
-  stored bigint;
+  moment   timestamptz := {schema}.{prefix}clock(at_us);
+  stored   text[];
+  seqs     bigint[];
+  attempts bigint[];
+  frees    boolean[];
 BEGIN
   -- In one order, so that two batches with the same keys wait for each other instead of failing.
   IF cardinality(keys) > 1 THEN
@@ -20,7 +23,7 @@ BEGIN
       SELECT DISTINCT {schema}.{prefix}key_lock(k.key) AS number FROM unnest(keys) AS k (key)
       WHERE k.key IS NOT NULL ORDER BY 1) l;
   END IF;
-  RETURN QUERY
+  WITH born AS (
     INSERT INTO {schema}.{prefix}outbox AS o
       (id, name, kind, key, content_type, headers, payload, due, committed_at, worker, attempt, lease_until)
     SELECT m.id, m.name, m.kind, m.key, m.content_type, m.headers, m.payload,
@@ -33,14 +36,15 @@ BEGIN
       AS m (id, name, kind, key, content_type, headers, delay, payload, place)
     ORDER BY m.place
     ON CONFLICT ON CONSTRAINT {prefix}outbox_id DO NOTHING
-    RETURNING o.id, o.seq, o.attempt, o.attempt = 0 AND NOT o.blocked AND o.due <= moment;
-  GET DIAGNOSTICS stored = ROW_COUNT;
-  IF stored < cardinality(ids) THEN
+    RETURNING o.id, o.seq, o.attempt, o.attempt = 0 AND NOT o.blocked AND o.due <= moment AS free)
+  SELECT array_agg(b.id), array_agg(b.seq), array_agg(b.attempt), array_agg(b.free)
+    INTO stored, seqs, attempts, frees FROM born b;
+  IF coalesce(cardinality(stored), 0) < cardinality(ids) THEN
     RAISE EXCEPTION 'a message with this id exists already' USING ERRCODE = 'PB002', DETAIL = (
-      SELECT coalesce(min(w.place), 0)::text FROM unnest(ids) WITH ORDINALITY AS w (id, place)
-      WHERE EXISTS (SELECT FROM {schema}.{prefix}outbox o WHERE o.id = w.id AND o.xmin <> pg_current_xact_id()::xid)
-         OR EXISTS (SELECT FROM unnest(ids) WITH ORDINALITY AS v (id, place) WHERE v.id = w.id AND v.place < w.place));
+      SELECT min(w.place)::text FROM unnest(ids) WITH ORDINALITY AS w (id, place)
+      WHERE stored IS NULL OR w.id <> ALL (stored));
   END IF;
+  RETURN QUERY SELECT * FROM unnest(stored, seqs, attempts, frees);
 END $$;
 
 -- One message, for any language: SELECT {prefix}enqueue('order-1:placed', 'order.placed', '{"id":1}', key => 'order/1')

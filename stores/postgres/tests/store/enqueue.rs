@@ -128,6 +128,25 @@ fn a_duplicate_or_an_oversized_message_is_a_typed_error() {
         assert!(matches!(taken, Err(EnqueueError::DuplicateMessage { id }) if id == "taken"));
         transaction.rollback().await.unwrap();
         assert_eq!(store.messages(Status::Pending, 9).await.unwrap().len(), 1);
+        // Also one that this transaction stored itself, and after a savepoint.
+        let mut transaction = repository.pool().begin().await.unwrap();
+        let _ = store
+            .enqueue(&mut transaction, &[message("mine")], None)
+            .await
+            .unwrap();
+        sqlx::raw_sql("SAVEPOINT s")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let mine = [message("new"), message("mine")];
+        let mine = store.enqueue(&mut transaction, &mine, None).await;
+        assert!(matches!(mine, Err(EnqueueError::DuplicateMessage { id }) if id == "mine"));
+        sqlx::raw_sql("ROLLBACK TO SAVEPOINT s")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(store.messages(Status::Pending, 9).await.unwrap().len(), 2);
     });
 }
 
