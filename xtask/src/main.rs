@@ -10,6 +10,8 @@ use clap::{Parser, Subcommand};
 
 mod firmware;
 mod plan;
+mod postgres;
+mod programs;
 mod quickstart;
 mod report;
 mod run;
@@ -28,6 +30,12 @@ struct Cli {
 enum Chore {
     /// Everything CI checks: format, lints, feature builds, tests, docs, and the quickstart end to end.
     Test,
+    /// Runs a command beside a private PostgreSQL server, whose URL is in `POSTBOX_TEST_POSTGRES_URL`.
+    Postgres {
+        /// The command, for example: cargo nextest run -p postbox-postgres
+        #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<String>,
+    },
     /// Crashes, stalls and lost answers in virtual time, by seed: see `cargo xtask simulate --help`.
     #[command(disable_help_flag = true)]
     Simulate {
@@ -51,6 +59,7 @@ enum Chore {
 fn main() -> ExitCode {
     match Cli::parse().chore {
         Chore::Test => test(),
+        Chore::Postgres { command } => beside_postgres(&command),
         Chore::Simulate { args } => simulation::chore(&args),
         Chore::Firmware { tests } => {
             let root = toolchain::workspace_root();
@@ -64,12 +73,50 @@ fn main() -> ExitCode {
 fn test() -> ExitCode {
     let toolchain = toolchain::Toolchain::probe();
     let root = toolchain::workspace_root();
-    let report = run::all(plan::test(toolchain, &root), |step| run::step(step, &root));
+    // Lives as long as the tests. Without one, the tests that need it must not look as if they had passed.
+    let server = postgres::Server::start();
+    let steps = plan::test(
+        toolchain,
+        &root,
+        server.as_ref().err().map(String::as_str),
+        postgres::programs().is_some(),
+    );
+    let programs = postgres::programs().unwrap_or_default();
+    let url = server.as_ref().map_or("", |server| server.url.as_str());
+    let variables = [
+        (postgres::URL, url.as_ref()),
+        (postgres::PROGRAMS, programs.as_os_str()),
+    ];
+    let report = run::all(steps, |step| run::step(step, &root, &variables));
     print!("{report}");
     if report.succeeded() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+fn beside_postgres(command: &[String]) -> ExitCode {
+    let server = match postgres::Server::start() {
+        Ok(server) => server,
+        Err(why) => {
+            eprintln!("cargo xtask postgres: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Some((program, arguments)) = command.split_first() else {
+        return ExitCode::FAILURE;
+    };
+    let mut command = std::process::Command::new(program);
+    let programs = postgres::programs().unwrap_or_default();
+    let command = command.args(arguments).env(postgres::PROGRAMS, programs);
+    match command.env(postgres::URL, &server.url).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo xtask postgres: {program}: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

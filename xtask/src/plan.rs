@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::quickstart;
 use crate::simulation;
 use crate::toolchain::{BARE_METAL, NIGHTLY, Toolchain};
+use crate::{postgres, quickstart};
 
 /// One cargo command and what becomes of it.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Step {
         }
     }
 
-    fn mode(self, mode: Mode) -> Self {
+    pub(crate) fn mode(self, mode: Mode) -> Self {
         Self { mode, ..self }
     }
 }
@@ -55,8 +55,9 @@ impl fmt::Display for Step {
     }
 }
 
-/// The steps of `cargo xtask test`, cheapest first where the order is free.
-pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
+/// The steps of `cargo xtask test`, cheapest first where the order is free; `no_server` says why there is no database
+/// server to test with, `programs` whether servers can be started and killed at will.
+pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, programs: bool) -> Vec<Step> {
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
     let mut steps = vec![
@@ -87,7 +88,8 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             "clippy --workspace --all-targets --all-features -- -D warnings",
         )
         .mode(clippy()),
-        tests(toolchain),
+        postgres::needed(tests(toolchain), no_server),
+        postgres::faults(programs),
         Step::cargo("doctests", "test --workspace --doc --all-features"),
         Step {
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
@@ -96,6 +98,14 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
         schedules(),
         miri(toolchain),
         quickstart(root, "quickstart", "run --release -p quickstart"),
+        postgres::needed(
+            quickstart(
+                root,
+                "quickstart on postgres",
+                "run --release -p quickstart -- --database-url env:POSTBOX_TEST_POSTGRES_URL",
+            ),
+            no_server,
+        ),
         quickstart(
             root,
             "quickstart on smol",
@@ -201,11 +211,17 @@ mod tests {
     };
 
     fn steps(toolchain: Toolchain) -> Vec<Step> {
-        test(toolchain, Path::new("/nowhere"))
+        test(toolchain, Path::new("/nowhere"), None, true)
     }
 
     fn find<'a>(steps: &'a [Step], name: &str) -> &'a Step {
         steps.iter().find(|step| step.name == name).unwrap()
+    }
+
+    #[test]
+    fn without_a_server_the_tests_fail_instead_of_skipping_what_needs_it() {
+        let steps = test(FULL, Path::new("/nowhere"), Some("no server"), false);
+        assert_eq!(find(&steps, "tests").mode, Mode::Fail(String::from("no server")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Runs the steps of a plan, one after the other, up to the first that fails.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -51,14 +52,18 @@ fn one(step: &Step, execute: &mut impl FnMut(&Step) -> Result<(), String>) -> Ou
     }
 }
 
-/// Runs one cargo command in `root`. All steps share cargo's target directory: `CARGO_TARGET_DIR` when
-/// it is set, the workspace's otherwise.
-pub(crate) fn step(step: &Step, root: &Path) -> Result<(), String> {
+/// Runs one cargo command in `root`, with variables beside the step's own. All steps share cargo's target directory:
+/// `CARGO_TARGET_DIR` when it is set, the workspace's otherwise.
+pub(crate) fn step(step: &Step, root: &Path, variables: &[(&str, &OsStr)]) -> Result<(), String> {
     // Only rustup knows of other toolchains than ours, and it is found where ours was.
     let is_nightly = step.args.first() == Some(&NIGHTLY);
     let program = if is_nightly { "cargo".into() } else { cargo() };
     let mut command = Command::new(program);
-    command.args(&step.args).envs(step.env).current_dir(root);
+    command
+        .args(&step.args)
+        .envs(step.env)
+        .envs(variables.iter().filter(|(_, value)| !value.is_empty()).copied())
+        .current_dir(root);
     let (status, last_line) = match step.last_line {
         None => (command.status(), None),
         Some(_) => passed_on(&mut command).map_or_else(|e| (Err(e), None), |(s, line)| (Ok(s), Some(line))),
@@ -104,7 +109,7 @@ mod tests {
             miri: false,
             ci: false,
         };
-        plan::test(toolchain, Path::new("/nowhere"))
+        plan::test(toolchain, Path::new("/nowhere"), None, true)
     }
 
     #[test]
@@ -141,7 +146,7 @@ mod tests {
             let mut step = steps().remove(0);
             step.args = vec!["--version"];
             step.last_line = Some(judge);
-            super::step(&step, Path::new("."))
+            super::step(&step, Path::new("."), &[])
         };
         assert_eq!(
             judged(|line| if line.starts_with("cargo ") {
@@ -158,6 +163,6 @@ mod tests {
     fn a_command_that_fails_is_a_failure() {
         let mut step = steps().remove(0);
         step.args = vec!["no-such-command-of-cargo"];
-        assert!(super::step(&step, Path::new(".")).is_err());
+        assert!(super::step(&step, Path::new("."), &[]).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::check::{self, committed, delivered, latencies};
+use crate::check::{self, delivered, latencies};
 use crate::child::{self, LEASE};
 use crate::input::{Command, Random};
 use crate::process::{CLIENTS, Files, Process};
@@ -34,7 +34,7 @@ pub(crate) async fn commit_and_publish(
     process.drained().await?;
     let deliveries = delivered(&files.log)?;
     let fresh = deliveries.get(before..).unwrap_or_default();
-    let waits = latencies(&committed(&files.database)?, fresh);
+    let waits = latencies(&files.database.committed().await?, fresh);
     let completed = fresh
         .iter()
         .filter(|delivery| delivery.name == "todo.completed")
@@ -89,7 +89,7 @@ pub(crate) async fn broker_down(
     let caught_up = process.drained().await?;
     let deliveries = delivered(&files.log)?;
     let late = deliveries.get(before..).unwrap_or_default();
-    let waits = latencies(&committed(&files.database)?, late);
+    let waits = latencies(&files.database.committed().await?, late);
     timeline.figure(
         "published by the backstop",
         late.len(),
@@ -134,14 +134,14 @@ pub(crate) async fn killed(
         handled,
         format_args!("{rejected} rejected"),
     );
-    let verdict = check::judge(&committed(&files.database)?, &delivered(&files.log)?);
+    let verdict = check::judge(&files.database.committed().await?, &delivered(&files.log)?);
     timeline.figure(
         "committed and not published",
         verdict.lost,
         "left behind in the outbox",
     );
 
-    let process = Process::start(files, Some(LEASE))?;
+    let process = Process::start(files, Some(LEASE)).await?;
     let tally = process.handle(&left).await?;
     timeline.figure(
         "commands committed after a restart",
@@ -149,7 +149,7 @@ pub(crate) async fn killed(
         format_args!("{} rejected", tally.rejected),
     );
     process.drained().await?;
-    let published = check::judge(&committed(&files.database)?, &delivered(&files.log)?).published;
+    let published = check::judge(&files.database.committed().await?, &delivered(&files.log)?).published;
     timeline.figure(
         "published after the restart",
         published - verdict.published,

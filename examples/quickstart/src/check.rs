@@ -7,8 +7,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use postbox_sqlite::rusqlite::{Connection, OpenFlags};
-
 use crate::broker::Delivery;
 use crate::todo::message_id;
 
@@ -19,22 +17,6 @@ pub(crate) struct Event {
     pub(crate) sequence: u64,
     /// When it was written, in microseconds since 1970.
     pub(crate) at: u64,
-}
-
-/// Every event that was committed, straight from the database: no code of Postbox's is asked.
-pub(crate) fn committed(database: &Path) -> Result<Vec<Event>, Box<dyn Error>> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let mut statement = connection
-        .prepare("SELECT stream_id, sequence, recorded_at FROM postbox_events WHERE stream_type = 'todo'")?;
-    let number = |value: i64| u64::try_from(value).unwrap_or_default();
-    let events = statement.query_map([], |row| {
-        Ok(Event {
-            todo: row.get(0)?,
-            sequence: number(row.get(1)?),
-            at: number(row.get(2)?),
-        })
-    })?;
-    Ok(events.collect::<Result<_, _>>()?)
 }
 
 /// Every delivery, in order, straight from the broker's log.

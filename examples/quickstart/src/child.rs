@@ -7,14 +7,12 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_channel::mpsc;
-use postbox_sqlite::SqliteRepository;
-
 use crate::broker::Broker;
 use crate::executor;
 use crate::input::{self, Command};
 use crate::process::{Answer, CLIENTS, Files, send, shares};
 use crate::todo;
+use futures_channel::mpsc;
 
 /// How long a commit holds its message. The default is 10 s; this one is short so that nobody has to wait long
 /// for the backstop to take over from the dead.
@@ -36,8 +34,8 @@ pub(crate) fn live_and_die(
     publishes: usize,
 ) -> Result<Life, Box<dyn Error>> {
     let mut child = std::process::Command::new(std::env::current_exe()?)
-        .args(["-", "--die-after", &publishes.to_string(), "--database"])
-        .arg(&files.database)
+        .args(["-", "--die-after", &publishes.to_string()])
+        .args(files.arguments())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -83,7 +81,7 @@ pub(crate) async fn run(files: &Files, publishes: usize) -> Result<(), Box<dyn E
     let commands = input::read("the parent", lines.join("\n").as_bytes())?;
     let (tell, mut told) = mpsc::unbounded();
     let broker = Broker::hanging_after(&files.log, publishes, tell.clone())?;
-    let app = todo::service(SqliteRepository::open(&files.database)?)
+    let app = todo::service(files.database.open().await?)
         .with_bus(broker)
         .with_publish_lease(LEASE);
     let app = Arc::new(app.build()?);

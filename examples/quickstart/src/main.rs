@@ -1,12 +1,14 @@
-//! Postbox's main job in one command: todo commands on a database file, in acts, with a check at the end.
+//! Postbox's main job in one command: todo commands on a database, in acts, with a check at the end.
 
 mod acts;
 mod broker;
 mod check;
 mod child;
+mod database;
 mod executor;
 mod input;
 mod process;
+mod store;
 mod timeline;
 mod todo;
 
@@ -17,8 +19,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use postbox_postgres::Identifier;
 
 use check::Verdict;
+use database::Database;
 use input::{Command, Random};
 use process::{Files, Process};
 use timeline::Timeline;
@@ -28,7 +32,7 @@ const SHIPPED: &str = include_str!("../todos.jsonl");
 /// How many commands those are made into.
 const COUNT: usize = 2_000;
 
-/// Handles todo commands on a database file: commit and publish, a broker that is down, processes that are killed.
+/// Handles todo commands on a database: commit and publish, a broker that is down, processes that are killed.
 /// Ends with a check: everything committed was published, in order.
 #[derive(Debug, Parser)]
 struct Cli {
@@ -40,12 +44,22 @@ struct Cli {
     /// Keep the database here, with the broker's log beside it, instead of in a temporary directory
     #[arg(long)]
     database: Option<PathBuf>,
+    /// Use this PostgreSQL server instead of a file, in a schema that is removed at the end; env:NAME takes the URL
+    /// from a variable
+    #[arg(long, conflicts_with = "database", value_name = "URL")]
+    database_url: Option<String>,
     /// Decides in which order todos take turns, and when processes are killed
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Be a child process that hangs after so many publishes, until it is killed
-    #[arg(long, hide = true, requires = "database")]
+    #[arg(long, hide = true)]
     die_after: Option<usize>,
+    /// The schema that a child process shares with its parent
+    #[arg(long, hide = true, requires = "database_url")]
+    schema: Option<String>,
+    /// The broker's log that a child process shares with its parent
+    #[arg(long, hide = true, requires = "database_url")]
+    log: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -61,18 +75,35 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<Option<Verdict>, Box<dyn Error>> {
-    if let (Some(publishes), Some(database)) = (cli.die_after, &cli.database) {
-        child::run(&Files::beside(database), publishes).await?;
+    if let Some(publishes) = cli.die_after {
+        child::run(&inherited(&cli)?, publishes).await?;
         return Ok(None);
     }
     let mut random = Random(cli.seed);
     let commands = commands(&cli, &mut random)?;
-    let place = Place::new(cli.database)?;
+    let place = Place::new(cli.database, cli.database_url)?;
     let verdict = play(&commands, &place.files, cli.seed, &mut random).await;
-    if !matches!(&verdict, Ok(verdict) if verdict.is_good()) {
+    if matches!(&verdict, Ok(verdict) if verdict.is_good()) {
+        place.files.database.remove().await?;
+    } else {
         place.keep();
     }
     verdict.map(Some)
+}
+
+/// What a child process was told by its parent.
+fn inherited(cli: &Cli) -> Result<Files, Box<dyn Error>> {
+    match (&cli.database, &cli.database_url, &cli.schema, &cli.log) {
+        (Some(database), ..) => Ok(Files::beside(database)),
+        (_, Some(url), Some(schema), Some(log)) => Ok(Files {
+            database: Database::Server {
+                url: url.clone(),
+                schema: Identifier::new(schema)?,
+            },
+            log: log.clone(),
+        }),
+        _ => Err("--die-after: which database?".into()),
+    }
 }
 
 /// Half of the commands for the first act, a quarter for each of the others; then the check.
@@ -86,21 +117,18 @@ async fn play(
     println!(
         "Postbox: {} todo commands on {}, on {} (seed {seed})",
         commands.len(),
-        files.database.display(),
+        files.database,
         executor::NAME
     );
     let (first, rest) = commands.split_at(commands.len().div_ceil(2));
     let (second, third) = rest.split_at(rest.len() / 2);
-    let process = Process::start(files, None)?;
+    let process = Process::start(files, None).await?;
     acts::commit_and_publish(&timeline, files, &process, first).await?;
     acts::broker_down(&timeline, files, &process, second).await?;
     process.stop().await?;
     acts::killed(&timeline, files, third, random).await?;
     timeline.act("4  check: the events in the database against the broker's log");
-    let verdict = check::judge(
-        &check::committed(&files.database)?,
-        &check::delivered(&files.log)?,
-    );
+    let verdict = check::judge(&files.database.committed().await?, &check::delivered(&files.log)?);
     println!("\n{verdict}");
     Ok(verdict)
 }
@@ -131,7 +159,7 @@ struct Place {
 }
 
 impl Place {
-    fn new(database: Option<PathBuf>) -> Result<Self, Box<dyn Error>> {
+    fn new(database: Option<PathBuf>, url: Option<String>) -> Result<Self, Box<dyn Error>> {
         if let Some(database) = database {
             return Ok(Self {
                 files: Files::beside(&database),
@@ -142,8 +170,13 @@ impl Place {
         let name = format!("postbox-quickstart-{}-{now}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir(&directory)?;
+        let mut files = Files::beside(&directory.join("todos.db"));
+        if let Some(url) = url {
+            let schema = Identifier::new(format!("quickstart_{now}"))?;
+            files.database = Database::Server { url, schema };
+        }
         Ok(Self {
-            files: Files::beside(&directory.join("todos.db")),
+            files,
             temporary: Some(directory),
         })
     }

@@ -1,6 +1,7 @@
 //! The service running: its clients, its subscriber and its backstop in this process.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use postbox::bus::{RunError, RunOptions};
 use postbox::claim::Status;
 use postbox::service::{HandlerError, Microservice, Session};
 use postbox::store::{HasOutboxStore, OutboxOperator};
-use postbox_sqlite::SqliteRepository;
 
 use crate::broker::Broker;
+use crate::database::Database;
 use crate::executor::{self, BackstopHandle, TIMER, spawn_backstop};
 use crate::input::Command;
+use crate::store::Store;
 use crate::todo::{self, App};
 
 /// So many clients send commands at the same time; the commands of one todo come from one of them.
@@ -27,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where things are on disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    pub(crate) database: PathBuf,
+    pub(crate) database: Database,
     pub(crate) log: PathBuf,
 }
 
@@ -35,8 +37,20 @@ impl Files {
     /// The broker's log stands beside the database.
     pub(crate) fn beside(database: &Path) -> Self {
         Self {
-            database: database.to_path_buf(),
+            database: Database::File(database.to_path_buf()),
             log: database.with_extension("broker.jsonl"),
+        }
+    }
+
+    /// How a child is told of them.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let log = ["--log".into(), self.log.clone().into_os_string()];
+        match &self.database {
+            Database::File(path) => vec!["--database".into(), path.clone().into_os_string()],
+            Database::Server { url, schema } => {
+                let server = ["--database-url", url, "--schema", schema.as_str()].map(OsString::from);
+                server.into_iter().chain(log).collect()
+            }
         }
     }
 }
@@ -47,7 +61,7 @@ pub(crate) type Service = Microservice<App, Broker>;
 /// A service that handles commands and runs its consumers and its backstop beside that.
 pub(crate) struct Process {
     pub(crate) broker: Broker,
-    repository: SqliteRepository,
+    repository: Store,
     app: Arc<Service>,
     running: BackstopHandle<(), RunError>,
 }
@@ -65,8 +79,8 @@ pub(crate) struct Tally {
 
 impl Process {
     /// Opens the database and runs; with a lease other than the default.
-    pub(crate) fn start(files: &Files, lease: Option<Duration>) -> Result<Self, Box<dyn Error>> {
-        let repository = SqliteRepository::open(&files.database)?;
+    pub(crate) async fn start(files: &Files, lease: Option<Duration>) -> Result<Self, Box<dyn Error>> {
+        let repository = files.database.open().await?;
         let broker = Broker::open(&files.log)?;
         let mut app = todo::service(repository.clone()).with_bus(broker.clone());
         if let Some(lease) = lease {

@@ -6,9 +6,10 @@ use postbox::aggregate::{Aggregate, AggregateRepository, Entity, QueuedRepositor
 use postbox::message::OutboxMessage;
 use postbox::register_handlers;
 use postbox::service::{Context, HandlerError, HandlerResult, HasRepo, Service};
-use postbox_sqlite::SqliteRepository;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use crate::store::Store;
 
 #[derive(Debug, Default)]
 pub(crate) struct Todo {
@@ -84,13 +85,13 @@ pub(crate) fn message_id(todo: &str, sequence: u64) -> String {
 /// What the handlers work with.
 #[derive(Debug)]
 pub(crate) struct App {
-    todos: AggregateRepository<QueuedRepository<SqliteRepository>, Todo>,
+    todos: AggregateRepository<QueuedRepository<Store>, Todo>,
     /// How many completed todos the subscriber has heard of.
     pub(crate) heard: AtomicUsize,
 }
 
 impl HasRepo for App {
-    type Repo = AggregateRepository<QueuedRepository<SqliteRepository>, Todo>;
+    type Repo = AggregateRepository<QueuedRepository<Store>, Todo>;
 
     fn repo(&self) -> &Self::Repo {
         &self.todos
@@ -98,7 +99,7 @@ impl HasRepo for App {
 }
 
 /// The service over a database.
-pub(crate) fn service(repository: SqliteRepository) -> Service<App> {
+pub(crate) fn service(repository: Store) -> Service<App> {
     let app = App {
         todos: repository.queued().aggregate(),
         heard: AtomicUsize::new(0),

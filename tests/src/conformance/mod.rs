@@ -49,6 +49,13 @@ pub trait StoreHarness {
         true
     }
 
+    /// Capability: what is free is claimed by due time. Whether a message whose lease lapsed keeps the place it
+    /// had when it was claimed, instead of taking one by the end of its lease: a store that orders by an index
+    /// which claims leave alone can do no other.
+    fn lapsed_keep_their_place(&self) -> bool {
+        false
+    }
+
     /// How many random histories the model test tries; fewer where one takes long.
     fn cases(&self) -> u32 {
         256

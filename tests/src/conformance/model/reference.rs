@@ -15,12 +15,16 @@ pub(super) struct Model {
     retention: Option<Duration>,
     dead: DeadPolicy,
     max_abandoned: u32,
+    /// See [`StoreHarness::lapsed_keep_their_place`](crate::conformance::StoreHarness::lapsed_keep_their_place).
+    lapsed_keep_their_place: bool,
 }
 
 struct Row {
     id: String,
     key: Option<u8>,
     entry: Entry,
+    /// When it was due while it was last pending.
+    was_due: Option<Instant>,
     /// It was deleted; the place in the vector stays, so that positions never change.
     gone: bool,
 }
@@ -34,8 +38,9 @@ pub(super) struct Granted {
 }
 
 impl Model {
-    pub(super) fn new(history: &History) -> Self {
+    pub(super) fn new(history: &History, lapsed_keep_their_place: bool) -> Self {
         Self {
+            lapsed_keep_their_place,
             rows: Vec::new(),
             retention: history.retention.map(Duration::from_millis),
             dead: history.dead,
@@ -67,8 +72,14 @@ impl Model {
     ) -> Option<Granted> {
         let row = self.rows.len();
         let entry = Entry::pending(now, delay);
-        let gone = false;
-        self.rows.push(Row { id, key, entry, gone });
+        let (gone, was_due) = (false, entry.due());
+        self.rows.push(Row {
+            id,
+            key,
+            entry,
+            was_due,
+            gone,
+        });
         let (worker, lease) = birth.filter(|_| delay.is_zero() && self.is_head(row))?;
         let entry = Entry::in_flight(worker, lease, now);
         self.rows[row].entry = entry;
@@ -92,12 +103,13 @@ impl Model {
         let mut free: Vec<usize> = (0..self.rows.len())
             .filter(|row| asked(row) && self.is_free(*row, now))
             .collect();
-        free.sort_by_key(|row| (self.rows[*row].entry.due(), *row));
+        free.sort_by_key(|row| (self.place(*row), *row));
         free.truncate(limit);
         free.sort_unstable();
         let mut granted = Vec::new();
         for row in free {
             let max = self.max_abandoned;
+            self.rows[row].was_due = self.place(row);
             let entry = &mut self.rows[row].entry;
             if let Claiming::Granted(fence) = entry.claim(worker, lease, max, now) {
                 let failures = entry.failures();
@@ -166,6 +178,15 @@ impl Model {
             in_flight: count(Status::InFlight),
             published: count(Status::Published),
             dead: count(Status::Dead),
+        }
+    }
+
+    /// By what the free ones are ordered.
+    fn place(&self, row: usize) -> Option<Instant> {
+        let it = &self.rows[row];
+        match it.entry.state() {
+            State::InFlight { .. } if self.lapsed_keep_their_place => it.was_due,
+            _ => it.entry.due(),
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) async fn walk<H: StoreHarness>(harness: &H, history: &History) -> Res
         harness,
         options,
         repository: harness.open(options),
-        model: Model::new(history),
+        model: Model::new(history, harness.lapsed_keep_their_place()),
         held: Vec::new(),
         max_abandoned: history.max_abandoned,
     };

@@ -1,0 +1,58 @@
+-- Messages into the outbox, in whatever transaction the caller has: they exist if and only if it commits.
+-- These run with the rights of their owner, so that a role which may only enqueue needs no look at the table.
+
+-- A batch, in order. With a lease, those that are due and the head of their key are born in flight, held by
+-- `holder`: attempt is 1. `free` says that anyone may claim it at once.
+CREATE FUNCTION {schema}.{prefix}enqueue_all(
+  ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
+  payloads bytea[], holder bigint, lease bigint, at_us bigint
+) RETURNS TABLE (id text, seq bigint, attempt bigint, free boolean) LANGUAGE plpgsql ROWS 10
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+  moment   timestamptz := {schema}.{prefix}clock(at_us);
+  stored   text[];
+  seqs     bigint[];
+  attempts bigint[];
+  frees    boolean[];
+BEGIN
+  -- In one order, so that two batches with the same keys wait for each other instead of failing.
+  IF cardinality(keys) > 1 THEN
+    PERFORM pg_advisory_xact_lock(l.number) FROM (
+      SELECT DISTINCT {schema}.{prefix}key_lock(k.key) AS number FROM unnest(keys) AS k (key)
+      WHERE k.key IS NOT NULL ORDER BY 1) l;
+  END IF;
+  WITH born AS (
+    INSERT INTO {schema}.{prefix}outbox AS o
+      (id, name, kind, key, content_type, headers, payload, due, committed_at, worker, attempt, lease_until)
+    SELECT m.id, m.name, m.kind, m.key, m.content_type, m.headers, m.payload,
+           moment + m.delay * interval '1 microsecond', moment,
+           CASE WHEN m.delay <= 0 AND lease IS NOT NULL THEN holder ELSE 0 END,
+           (m.delay <= 0 AND lease IS NOT NULL)::int,
+           CASE WHEN m.delay <= 0 AND lease IS NOT NULL THEN moment + lease * interval '1 microsecond'
+                ELSE '-infinity' END
+    FROM unnest(ids, names, kinds, keys, content_types, headers, delays, payloads) WITH ORDINALITY
+      AS m (id, name, kind, key, content_type, headers, delay, payload, place)
+    ORDER BY m.place
+    ON CONFLICT ON CONSTRAINT {prefix}outbox_id DO NOTHING
+    RETURNING o.id, o.seq, o.attempt, o.attempt = 0 AND NOT o.blocked AND o.due <= moment AS free)
+  SELECT array_agg(b.id), array_agg(b.seq), array_agg(b.attempt), array_agg(b.free)
+    INTO stored, seqs, attempts, frees FROM born b;
+  IF coalesce(cardinality(stored), 0) < cardinality(ids) THEN
+    RAISE EXCEPTION 'a message with this id exists already' USING ERRCODE = 'PB002', DETAIL = (
+      SELECT min(w.place)::text FROM unnest(ids) WITH ORDINALITY AS w (id, place)
+      WHERE stored IS NULL OR w.id <> ALL (stored));
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(stored, seqs, attempts, frees);
+END $$;
+
+-- One message, for any language: SELECT {prefix}enqueue('order-1:placed', 'order.placed', '{"id":1}', key => 'order/1')
+CREATE FUNCTION {schema}.{prefix}enqueue(
+  id text, name text, payload bytea, key text DEFAULT NULL, kind text DEFAULT 'event',
+  content_type text DEFAULT 'application/json', headers text DEFAULT '', delay interval DEFAULT '0'
+) RETURNS bigint LANGUAGE sql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO {schema}.{prefix}outbox (id, name, payload, key, kind, content_type, headers, due)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8) RETURNING seq
+$$;

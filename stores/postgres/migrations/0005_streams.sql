@@ -1,0 +1,123 @@
+-- Event streams, their snapshots, the receipts of handled messages, and the commit that stores all of it.
+
+CREATE TABLE {schema}.{prefix}events (
+  stream_type   text        COLLATE "C" NOT NULL,
+  stream_id     text        COLLATE "C" NOT NULL,
+  sequence      bigint      NOT NULL CHECK (sequence > 0),
+  name          text        NOT NULL,
+  version       bigint      NOT NULL,
+  codec         text        NOT NULL,
+  codec_version bigint      NOT NULL,
+  recorded_at   timestamptz NOT NULL,
+  metadata      text        NOT NULL,
+  payload       bytea       NOT NULL,
+  PRIMARY KEY (stream_type, stream_id, sequence)
+);
+
+CREATE TABLE {schema}.{prefix}snapshots (
+  stream_type   text        COLLATE "C" NOT NULL,
+  stream_id     text        COLLATE "C" NOT NULL,
+  version       bigint      NOT NULL,
+  state_type    text        NOT NULL,
+  state_version bigint      NOT NULL,
+  codec         text        NOT NULL,
+  codec_version bigint      NOT NULL,
+  taken_at      timestamptz NOT NULL,
+  payload       bytea       NOT NULL,
+  PRIMARY KEY (stream_type, stream_id)
+);
+
+CREATE TABLE {schema}.{prefix}inbox (
+  consumer    text        COLLATE "C" NOT NULL,
+  message_id  text        COLLATE "C" NOT NULL,
+  received_at timestamptz NOT NULL,
+  PRIMARY KEY (consumer, message_id)
+);
+
+-- Stores a batch whole or fails: PB001 a stream is at another version (its place, and the version), PB002 a
+-- message's id is taken (its place), PB003 a receipt exists (its place). Everything is locked in one order.
+-- Each statement in here sees what was committed before it began, so what waited for a lock looks again.
+CREATE FUNCTION {schema}.{prefix}commit(
+  stream_types text[], stream_ids text[], expected bigint[],
+  event_types text[], event_ids text[], event_sequences bigint[], event_names text[], event_versions bigint[],
+  event_codecs text[], event_codec_versions bigint[], event_metadata text[], event_payloads bytea[],
+  snap_types text[], snap_ids text[], snap_versions bigint[], snap_states text[], snap_state_versions bigint[],
+  snap_codecs text[], snap_codec_versions bigint[], snap_payloads bytea[],
+  consumers text[], received text[],
+  ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
+  payloads bytea[], holder bigint, lease bigint, at_us bigint
+) RETURNS TABLE (id text, seq bigint, attempt bigint, free boolean) LANGUAGE plpgsql ROWS 10
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+  moment timestamptz := {schema}.{prefix}clock(at_us);
+  stored bigint;
+  wrong  text;
+BEGIN
+  -- First what says "this was done already": it must win over the lost race that may come with it.
+  IF cardinality(consumers) > 0 THEN
+    INSERT INTO {schema}.{prefix}inbox (consumer, message_id, received_at)
+      SELECT r.consumer, r.message_id, moment FROM unnest(consumers, received) AS r (consumer, message_id)
+      ORDER BY r.consumer, r.message_id ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored < cardinality(consumers) THEN
+      RAISE EXCEPTION 'a receipt exists already' USING ERRCODE = 'PB003', DETAIL = (
+        SELECT coalesce(min(r.place), 0)::text
+        FROM unnest(consumers, received) WITH ORDINALITY AS r (consumer, message_id, place)
+        JOIN {schema}.{prefix}inbox i ON i.consumer = r.consumer AND i.message_id = r.message_id
+          AND i.xmin <> pg_current_xact_id()::xid);
+    END IF;
+  END IF;
+  IF cardinality(stream_types) > 0 THEN
+    SELECT min(format('%s %s', s.place, v.version)) INTO wrong
+      FROM unnest(stream_types, stream_ids, expected) WITH ORDINALITY AS s (stream_type, stream_id, expected, place)
+      CROSS JOIN LATERAL (
+        SELECT coalesce(max(e.sequence), 0) AS version FROM {schema}.{prefix}events e
+        WHERE e.stream_type = s.stream_type AND e.stream_id = s.stream_id) v
+      WHERE v.version <> s.expected;
+    IF wrong IS NULL AND cardinality(event_types) > 0 THEN
+      INSERT INTO {schema}.{prefix}events (stream_type, stream_id, sequence, name, version, codec, codec_version,
+          recorded_at, metadata, payload)
+        SELECT e.stream_type, e.stream_id, e.sequence, e.name, e.version, e.codec, e.codec_version, moment,
+               e.metadata, e.payload
+        FROM unnest(event_types, event_ids, event_sequences, event_names, event_versions, event_codecs,
+                    event_codec_versions, event_metadata, event_payloads)
+          AS e (stream_type, stream_id, sequence, name, version, codec, codec_version, metadata, payload)
+        ORDER BY e.stream_type, e.stream_id, e.sequence ON CONFLICT DO NOTHING;
+      GET DIAGNOSTICS stored = ROW_COUNT;
+      IF stored < cardinality(event_types) THEN
+        -- Somebody was faster between the look and the writing.
+        SELECT min(format('%s %s', s.place, v.version)) INTO wrong
+          FROM unnest(stream_types, stream_ids, expected) WITH ORDINALITY AS s (stream_type, stream_id, expected, place)
+          CROSS JOIN LATERAL (
+            SELECT coalesce(max(e.sequence), 0) AS version FROM {schema}.{prefix}events e
+            WHERE e.stream_type = s.stream_type AND e.stream_id = s.stream_id
+              AND e.xmin <> pg_current_xact_id()::xid) v
+          WHERE v.version <> s.expected;
+        wrong := coalesce(wrong, '0 0');
+      END IF;
+    END IF;
+    IF wrong IS NOT NULL THEN
+      RAISE EXCEPTION 'a stream is at another version' USING ERRCODE = 'PB001', DETAIL = wrong;
+    END IF;
+  END IF;
+  IF cardinality(snap_types) > 0 THEN
+    -- The latest commit counts, whatever its version: that heals a snapshot which is ahead of its stream.
+    INSERT INTO {schema}.{prefix}snapshots AS s (stream_type, stream_id, version, state_type, state_version, codec,
+        codec_version, taken_at, payload)
+      SELECT DISTINCT ON (n.stream_type, n.stream_id)
+             n.stream_type, n.stream_id, n.version, n.state_type, n.state_version, n.codec, n.codec_version, moment,
+             n.payload
+      FROM unnest(snap_types, snap_ids, snap_versions, snap_states, snap_state_versions, snap_codecs,
+                  snap_codec_versions, snap_payloads) WITH ORDINALITY
+        AS n (stream_type, stream_id, version, state_type, state_version, codec, codec_version, payload, place)
+      ORDER BY n.stream_type, n.stream_id, n.place DESC
+      ON CONFLICT (stream_type, stream_id) DO UPDATE SET version = excluded.version,
+        state_type = excluded.state_type, state_version = excluded.state_version, codec = excluded.codec,
+        codec_version = excluded.codec_version, taken_at = excluded.taken_at, payload = excluded.payload;
+  END IF;
+  IF cardinality(ids) > 0 THEN
+    RETURN QUERY SELECT * FROM {schema}.{prefix}enqueue_all(
+      ids, names, kinds, keys, content_types, headers, delays, payloads, holder, lease, at_us);
+  END IF;
+END $$;

@@ -1,0 +1,286 @@
+//! A PostgreSQL server for the tests: private, on a free port, in a temporary directory, gone afterwards. Finds the
+//! server's programs, or a container engine, or installs the package; else says what to do.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+pub(crate) use crate::programs::programs;
+
+use crate::plan::{Mode, Step};
+use crate::quickstart;
+
+/// Tests find their server here; set by the user, nothing is started.
+pub(crate) const URL: &str = "POSTBOX_TEST_POSTGRES_URL";
+/// What starts servers of its own finds their programs here.
+pub(crate) const PROGRAMS: &str = "POSTBOX_TEST_POSTGRES_PROGRAMS";
+const IMAGE: &str = "docker.io/library/postgres:17-alpine";
+/// How long a container may take to be fetched and to start.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// What tests need, and what makes them quick: a test server's disk is nobody's archive.
+const SETTINGS: &[&str] = &["max_connections=300", "fsync=off", "listen_addresses=127.0.0.1"];
+
+/// A server that runs until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Of a database that tests may fill with schemas.
+    pub(crate) url: String,
+    stop: Stop,
+}
+
+#[derive(Debug)]
+enum Stop {
+    /// It is the user's.
+    Not,
+    Cluster {
+        programs: PathBuf,
+        directory: PathBuf,
+    },
+    Container {
+        engine: &'static str,
+        id: String,
+    },
+}
+
+impl Server {
+    /// Finds or starts one.
+    pub(crate) fn start() -> Result<Self, String> {
+        if let Some(url) = std::env::var(URL).ok().filter(|url| !url.is_empty()) {
+            return Ok(Self { url, stop: Stop::Not });
+        }
+        let mut tried = Vec::new();
+        for way in [installed, container, packaged] {
+            match way() {
+                Ok(server) => return Ok(server),
+                Err(why) => tried.push(why),
+            }
+        }
+        Err(format!(
+            "there is no PostgreSQL server for the tests:\n  - {}\nDo one of these:\n  \
+             1. install PostgreSQL, so that `initdb` and `pg_ctl` are on the PATH\n  \
+             2. install a container engine: docker or podman\n  \
+             3. set {URL} to a server you have, for example postgres://postgres@localhost/postgres",
+            tried.join("\n  - ")
+        ))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match &self.stop {
+            Stop::Not => {}
+            Stop::Cluster { programs, directory } => {
+                let data = directory.join("data");
+                let mut stop = as_nobody_special(&programs.join("pg_ctl"), directory);
+                let _ = stop
+                    .arg("-D")
+                    .arg(data)
+                    .args(["-m", "immediate", "stop"])
+                    .output();
+                let _ = fs::remove_dir_all(directory);
+            }
+            Stop::Container { engine, id } => {
+                let _ = Command::new(engine)
+                    .args(["rm", "--force", "--volumes", id])
+                    .output();
+            }
+        }
+    }
+}
+
+/// A step that fails without a server, instead of skipping what needs one.
+pub(crate) fn needed(step: Step, no_server: Option<&str>) -> Step {
+    match no_server {
+        None => step,
+        Some(why) => step.mode(Mode::Fail(why.to_owned())),
+    }
+}
+
+/// What kills servers: one in a container or of the user's is not ours to kill.
+pub(crate) fn faults(programs: bool) -> Step {
+    let mode = if programs {
+        Mode::Run
+    } else {
+        Mode::Skip(String::from("initdb and pg_ctl are not installed"))
+    };
+    Step {
+        last_line: Some(quickstart::judge),
+        ..Step::cargo("postgres under faults", "run -p postgres-faults").mode(mode)
+    }
+}
+
+fn installed() -> Result<Server, String> {
+    let programs =
+        programs().ok_or("`initdb` and `pg_ctl` are neither on the PATH nor in the usual places")?;
+    let port = free_port()?;
+    let name = format!("postbox-postgres-{}-{port}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let stop = Stop::Cluster {
+        programs: programs.clone(),
+        directory: directory.clone(),
+    };
+    let server = Server {
+        url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+        stop,
+    };
+    if is_root() {
+        succeed(Command::new("chown").arg("postgres:").arg(&directory))
+            .or_else(|_| succeed(Command::new("chown").arg("nobody:").arg(&directory)))?;
+    }
+    let data = directory.join("data");
+    let mut init = as_nobody_special(&programs.join("initdb"), &directory);
+    init.arg("-D").arg(&data).args([
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--no-sync",
+    ]);
+    succeed(&mut init)?;
+    let mut options = format!("-p {port} -k '{}'", directory.display());
+    for setting in SETTINGS {
+        options.push_str(" -c ");
+        options.push_str(setting);
+    }
+    let mut start = as_nobody_special(&programs.join("pg_ctl"), &directory);
+    start
+        .arg("-D")
+        .arg(&data)
+        .arg("-l")
+        .arg(directory.join("log"))
+        .arg("-o")
+        .arg(options);
+    // The server keeps what it inherits open: it must not be a pipe that somebody reads to its end.
+    let status = start
+        .args(["--wait", "start"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(server),
+        Ok(_) => {
+            let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+            Err(format!(
+                "the server in {} does not start: {log}",
+                programs.display()
+            ))
+        }
+        Err(error) => Err(format!("pg_ctl: {error}")),
+    }
+}
+
+fn container() -> Result<Server, String> {
+    let engine = ["docker", "podman"]
+        .into_iter()
+        .find(|engine| succeed(Command::new(engine).arg("info")).is_ok());
+    let engine = engine.ok_or("neither docker nor podman runs here")?;
+    let port = free_port()?;
+    let mut run = Command::new(engine);
+    run.args([
+        "run",
+        "--detach",
+        "--env",
+        "POSTGRES_HOST_AUTH_METHOD=trust",
+        "--publish",
+    ]);
+    run.arg(format!("127.0.0.1:{port}:5432"))
+        .args([IMAGE, "-c", "max_connections=300", "-c", "fsync=off"]);
+    let id = succeed(&mut run)?.trim().to_owned();
+    let server = Server {
+        url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+        stop: Stop::Container {
+            engine,
+            id: id.clone(),
+        },
+    };
+    let start = Instant::now();
+    // By TCP: while the image sets itself up, a first server listens on a socket only.
+    let ready = [
+        "exec",
+        &id,
+        "pg_isready",
+        "--host=127.0.0.1",
+        "--username=postgres",
+    ];
+    while succeed(Command::new(engine).args(ready)).is_err() {
+        if start.elapsed() > PATIENCE {
+            return Err(format!("the container {id} is not ready after {PATIENCE:?}"));
+        }
+        sleep(Duration::from_millis(200));
+    }
+    Ok(server)
+}
+
+/// On Debian as root: a machine that is thrown away afterwards, such as a container of CI.
+fn packaged() -> Result<Server, String> {
+    if !is_root() || !Path::new("/etc/debian_version").is_file() {
+        return Err(String::from(
+            "this is not Debian as root, where the package could be installed",
+        ));
+    }
+    println!("    installing the package postgresql: there is neither a server nor a container engine");
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    succeed(apt().arg("update"))?;
+    succeed(apt().args(["install", "--yes", "--no-install-recommends", "postgresql"]))?;
+    installed()
+}
+
+/// The server refuses to run as root: then as the user of the package, or as nobody.
+fn as_nobody_special(program: &Path, directory: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let known = |user: &str| succeed(Command::new("id").arg(user)).is_ok();
+    let user = if known("postgres") { "postgres" } else { "nobody" };
+    let mut command = Command::new("runuser");
+    command
+        .args(["-u", user, "--"])
+        .arg(program)
+        .current_dir(directory);
+    command
+}
+
+fn is_root() -> bool {
+    succeed(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
+    listener
+        .local_addr()
+        .map(|address| address.port())
+        .map_err(|error| error.to_string())
+}
+
+/// Runs a command silently, and returns what it says.
+fn succeed(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let says = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} failed, {}: {}", output.status, says.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_says_why() {
+        let why = succeed(Command::new("sh").args(["-c", "echo broken >&2; exit 3"])).unwrap_err();
+        assert!(why.contains("broken") && why.contains('3'), "{why}");
+    }
+}
