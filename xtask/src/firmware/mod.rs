@@ -29,13 +29,30 @@ struct Run {
 enum How {
     /// Virtual time that counts instructions and skips idle time; twice, and both must print the same.
     Virtual,
+    /// Real time, until it ends.
+    Alone,
+    /// With a program on the host at its serial line: this many messages, every so many-eth acknowledgement swallowed.
+    Host {
+        messages: &'static str,
+        swallow: &'static str,
+    },
 }
+
+const SERIAL: How = How::Host {
+    messages: "1000",
+    swallow: "50",
+};
 
 /// Every run, in the order of cost.
 const RUNS: &[Run] = &[
     run("tasks", "mps2-an385", THUMBV7M, How::Virtual),
     run("tasks", "lm3s6965evb", THUMBV7M, How::Virtual),
     run("tasks", "microbit", THUMBV6M, How::Virtual),
+    run("backstop", "mps2-an385", THUMBV7M, How::Virtual),
+    run("uart", "mps2-an385", THUMBV7M, SERIAL),
+    run("uart", "lm3s6965evb", THUMBV7M, SERIAL),
+    run("uart", "microbit", THUMBV6M, SERIAL),
+    run("powercut", "mps2-an385", THUMBV7M, How::Alone),
 ];
 
 const fn run(test: &'static str, machine: &'static str, target: &'static str, how: How) -> Run {
@@ -79,7 +96,7 @@ fn all(firmware: &Path, runs: &[Run]) -> Result<(), String> {
         let name = format!("{} on {}", run.test, run.machine);
         println!("\n==> {name}");
         let started = Instant::now();
-        let result = build(firmware, *run).and_then(|elf| execute(*run, &elf));
+        let result = build(firmware, *run).and_then(|elf| execute(firmware, *run, &elf));
         let took = seconds(started.elapsed());
         match result {
             Ok(()) => println!("<== {name} passed in {took}"),
@@ -131,9 +148,39 @@ fn build(firmware: &Path, run: Run) -> Result<PathBuf, String> {
     Ok(target.join(run.target).join("release").join(run.test))
 }
 
-fn execute(run: Run, elf: &Path) -> Result<(), String> {
-    let patience = Duration::from_secs(120);
+fn execute(firmware: &Path, run: Run, elf: &Path) -> Result<(), String> {
+    let patience = Duration::from_secs(300);
     match run.how {
+        How::Alone => {
+            print!("{}", machine::run(run.machine, elf, &[], patience)?);
+            Ok(())
+        }
+        How::Host { messages, swallow } => {
+            let mut host = Command::new(cargo());
+            host.args([
+                "run",
+                "--quiet",
+                "--release",
+                "--locked",
+                "--package",
+                "host",
+                "--",
+                run.machine,
+            ])
+            .arg(elf)
+            .args([messages, swallow])
+            .current_dir(firmware)
+            .env("CARGO_TARGET_DIR", firmware.join("target/host"));
+            let mut host = host
+                .spawn()
+                .map_err(|error| format!("cargo did not start: {error}"))?;
+            let status = machine::wait(&mut host, patience)?;
+            if status.success() {
+                Ok(())
+            } else {
+                Err(format!("the host ended with {status}"))
+            }
+        }
         How::Virtual => {
             let icount = ["-icount", "shift=4,sleep=off"];
             let first = machine::run(run.machine, elf, &icount, patience)?;
