@@ -1,5 +1,6 @@
 //! `cargo xtask firmware`: builds the tests of `examples/firmware`, runs them under QEMU, and says which passed.
 
+mod budget;
 mod compiler;
 mod machine;
 
@@ -29,19 +30,30 @@ struct Run {
 enum How {
     /// Virtual time that counts instructions and skips idle time; twice, and both must print the same.
     Virtual,
+    /// The same, each instruction 1024 ns; what it prints is held against the budget, with the sizes of `tasks`.
+    Counted,
+    /// No machine: the parts for devices are built for each of [`PORTABLE`].
+    Portable,
     /// Real time, until it ends.
     Alone,
-    /// With a program on the host at its serial line: this many messages, every so many-eth acknowledgement swallowed.
-    Host {
-        messages: &'static str,
-        swallow: &'static str,
-    },
+    /// By the program of the host that has the test's name, with these arguments after the machine and the binary.
+    Host(&'static [&'static str]),
 }
 
-const SERIAL: How = How::Host {
-    messages: "1000",
-    swallow: "50",
-};
+/// A thousand messages, the first acknowledgement of every fiftieth swallowed.
+const SERIAL: How = How::Host(&["1000", "50"]);
+/// Ten resets, at moments that this seed draws.
+const RESETS: How = How::Host(&["10", "1"]);
+
+/// What devices run on: with and without compare-and-swap, with an operating system and without.
+const PORTABLE: &[&str] = &[
+    THUMBV6M,
+    THUMBV7M,
+    "thumbv7em-none-eabihf",
+    "riscv32imac-unknown-none-elf",
+    "riscv32imc-unknown-none-elf",
+    "wasm32-unknown-unknown",
+];
 
 /// Every run, in the order of cost.
 const RUNS: &[Run] = &[
@@ -52,7 +64,10 @@ const RUNS: &[Run] = &[
     run("uart", "mps2-an385", THUMBV7M, SERIAL),
     run("uart", "lm3s6965evb", THUMBV7M, SERIAL),
     run("uart", "microbit", THUMBV6M, SERIAL),
+    run("device", "mps2-an385", THUMBV7M, RESETS),
+    run("bench", "mps2-an385", THUMBV7M, How::Counted),
     run("powercut", "mps2-an385", THUMBV7M, How::Alone),
+    run("portable", "every target", THUMBV6M, How::Portable),
 ];
 
 const fn run(test: &'static str, machine: &'static str, target: &'static str, how: How) -> Run {
@@ -96,7 +111,10 @@ fn all(firmware: &Path, runs: &[Run]) -> Result<(), String> {
         let name = format!("{} on {}", run.test, run.machine);
         println!("\n==> {name}");
         let started = Instant::now();
-        let result = build(firmware, *run).and_then(|elf| execute(firmware, *run, &elf));
+        let result = match run.how {
+            How::Portable => PORTABLE.iter().try_for_each(|target| portable(firmware, target)),
+            _ => build(firmware, *run).and_then(|elf| execute(firmware, *run, &elf)),
+        };
         let took = seconds(started.elapsed());
         match result {
             Ok(()) => println!("<== {name} passed in {took}"),
@@ -116,61 +134,88 @@ fn all(firmware: &Path, runs: &[Run]) -> Result<(), String> {
 
 /// Builds one binary for one machine; returns where it is until the next build.
 fn build(firmware: &Path, run: Run) -> Result<PathBuf, String> {
-    let compiler = Compiler::find(run.target)?;
+    // Its network is a feature, since nothing else needs that much code.
+    let network = if run.test == "device" { "net" } else { "" };
+    let features = [run.machine, network].join(" ");
+    let what = [
+        "--package",
+        "firmware",
+        "--bin",
+        run.test,
+        "--features",
+        &features,
+    ];
+    let target = compile(firmware, &what, run.target)?;
+    Ok(target.join(run.target).join("release").join(run.test))
+}
+
+/// Builds the page for firmware authors, and so core, the stores and the adapter for devices, for a target.
+fn portable(firmware: &Path, target: &str) -> Result<(), String> {
+    compile(firmware, &["--package", "sensor"], target)?;
+    println!("core, heapless, flash and embassy build for {target}");
+    Ok(())
+}
+
+/// Runs cargo for a target; where the target directory is.
+fn compile(firmware: &Path, what: &[&str], triple: &str) -> Result<PathBuf, String> {
+    let compiler = Compiler::find(triple)?;
     let target = firmware.join("target").join(compiler.name());
     let mut command = Command::new(cargo());
     command
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "firmware",
-        ])
-        .args([
-            "--bin",
-            run.test,
-            "--features",
-            run.machine,
-            "--target",
-            run.target,
-        ])
+        .args(["build", "--quiet", "--release", "--locked", "--target", triple])
+        .args(what)
         .current_dir(firmware)
         .env("CARGO_TARGET_DIR", &target);
-    compiler.configure(&mut command, run.target);
+    compiler.configure(&mut command, triple);
     let status = command
         .status()
         .map_err(|error| format!("cargo did not start: {error}"))?;
     if !status.success() {
         return Err(format!("the build failed: {status}"));
     }
-    Ok(target.join(run.target).join("release").join(run.test))
+    Ok(target)
+}
+
+/// Sizes of `tasks` on two machines; neither may have any part of an allocator.
+fn sizes(firmware: &Path) -> Result<Vec<budget::Figure>, String> {
+    let mut figures = Vec::new();
+    for (name, machine, target) in [
+        ("tasks thumbv7m", "mps2-an385", THUMBV7M),
+        ("tasks thumbv6m", "microbit", THUMBV6M),
+    ] {
+        let elf = build(firmware, run("tasks", machine, target, How::Virtual))?;
+        let elf = std::fs::read(&elf).map_err(|error| format!("{}: {error}", elf.display()))?;
+        if budget::allocates(&elf) {
+            return Err(format!("{name} has an allocator"));
+        }
+        figures.extend(budget::sizes(name, &elf)?);
+    }
+    Ok(figures)
 }
 
 fn execute(firmware: &Path, run: Run, elf: &Path) -> Result<(), String> {
     let patience = Duration::from_secs(300);
     match run.how {
+        How::Portable => Ok(()),
+        How::Counted => {
+            let counted = machine::run(run.machine, elf, &["-icount", "shift=10,sleep=off"], patience)?;
+            let mut figures = sizes(firmware)?;
+            figures.extend(budget::printed(&counted));
+            print!("{}", budget::check(&firmware.join("budget.txt"), &figures)?);
+            Ok(())
+        }
         How::Alone => {
             print!("{}", machine::run(run.machine, elf, &[], patience)?);
             Ok(())
         }
-        How::Host { messages, swallow } => {
+        How::Host(arguments) => {
             let mut host = Command::new(cargo());
-            host.args([
-                "run",
-                "--quiet",
-                "--release",
-                "--locked",
-                "--package",
-                "host",
-                "--",
-                run.machine,
-            ])
-            .arg(elf)
-            .args([messages, swallow])
-            .current_dir(firmware)
-            .env("CARGO_TARGET_DIR", firmware.join("target/host"));
+            host.args(["run", "--quiet", "--release", "--locked", "--package", "host"])
+                .args(["--bin", run.test, "--", run.machine])
+                .arg(elf)
+                .args(arguments)
+                .current_dir(firmware)
+                .env("CARGO_TARGET_DIR", firmware.join("target/host"));
             let mut host = host
                 .spawn()
                 .map_err(|error| format!("cargo did not start: {error}"))?;

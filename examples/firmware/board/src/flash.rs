@@ -22,7 +22,7 @@ pub fn take() -> Flash {
 }
 
 /// Outside of the region.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfBounds;
 
 impl core::fmt::Display for OutOfBounds {

@@ -19,6 +19,10 @@ unsafe fn DefaultHandler(number: i16) {
     if crate::uart::on_interrupt(number) {
         return;
     }
+    #[cfg(feature = "net")]
+    if crate::nic::on_interrupt(number) {
+        return;
+    }
     #[cfg(feature = "mps2-an385")]
     if crate::time::on_interrupt(number) {
         return;

@@ -9,6 +9,8 @@ mod interrupts;
 #[cfg(not(feature = "lm3s6965evb"))]
 pub mod kept;
 mod machine;
+#[cfg(feature = "net")]
+pub mod nic;
 pub mod qemu;
 #[cfg_attr(feature = "mps2-an385", path = "time/cmsdk.rs")]
 #[cfg_attr(not(feature = "mps2-an385"), path = "time/systick.rs")]

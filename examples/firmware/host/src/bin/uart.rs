@@ -1,4 +1,4 @@
-//! `host MACHINE ELF MESSAGES SWALLOW`: starts QEMU with its serial line connected to this program and acknowledges
+//! `uart MACHINE ELF MESSAGES SWALLOW`: starts QEMU with its serial line connected to this program and acknowledges
 //! messages, but swallows the first acknowledgement of every SWALLOW-th. Ends well if every message came, unchanged, and
 //! those came twice of which the acknowledgement was swallowed.
 
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("host: {error}");
+            eprintln!("uart: {error}");
             ExitCode::FAILURE
         }
     }
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     let [machine, elf, messages, swallow] = arguments.as_slice() else {
-        return Err("usage: host MACHINE ELF MESSAGES SWALLOW".into());
+        return Err("usage: uart MACHINE ELF MESSAGES SWALLOW".into());
     };
     let (messages, swallow): (u32, u32) = (messages.parse()?, swallow.parse()?);
     // We listen and QEMU connects: no port to guess, and no race at the start.
