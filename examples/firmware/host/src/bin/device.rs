@@ -1,11 +1,15 @@
-//! `device MACHINE ELF RESETS SEED`: a broker and a subscriber for the device, and what may happen to them: resets at random
-//! moments, a broker that stalls. Ends well if every acknowledged reading reached the subscriber, and counts repeats.
+//! `device MACHINE ELF RESETS SEED [BRIDGE]`: a broker and a subscriber for the device, and what may happen to them:
+//! resets at random moments, a broker that stalls. Ends well if every acknowledged reading reached the subscriber, and
+//! counts repeats.
+//!
+//! With the program of `examples/bridge`, that one takes the readings into a database too, and is killed before every
+//! second reset; then the sums of the database and of what the subscriber heard, each once, must be the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -25,12 +29,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
-    let [machine, elf, resets, seed] = arguments.as_slice() else {
-        return Err("usage: device MACHINE ELF RESETS SEED".into());
+    let (arguments, bridge) = arguments.split_at(arguments.len().min(4));
+    let [machine, elf, resets, seed] = arguments else {
+        return Err("usage: device MACHINE ELF RESETS SEED [BRIDGE]".into());
     };
     let (resets, mut dice): (u32, u64) = (resets.parse()?, seed.parse()?);
     let mut broker = Broker::start()?;
     let heard = broker.subscribe()?;
+    let mut bridge = bridge
+        .first()
+        .map(|program| Bridge::start(program, &broker))
+        .transpose()?;
     let mut device = Device::start(machine, elf, broker.port)?;
     let mut done = 0;
     while done < resets && device.is_running()? {
@@ -41,6 +50,9 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
         if done == resets / 2 {
             // For longer than the device waits for an acknowledgement.
             broker.stall(Duration::from_millis(1_200))?;
+        }
+        if let Some(bridge) = bridge.as_mut().filter(|_| done % 2 == 0) {
+            bridge.kill_and_start_again(&broker)?;
         }
         // It may have come to its end meanwhile: then this was no reset.
         done += u32::from(device.reset().is_ok());
@@ -71,6 +83,11 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
         received.len(),
         unacknowledged.len()
     );
+    if let Some(bridge) = bridge {
+        let sum = received.keys().map(|number| u64::from(*number)).sum::<u64>();
+        let expected = format!("readings {} sum {sum}", received.len());
+        println!("{machine}: the database has {}", bridge.sums_to(&expected)?);
+    }
     if missing == 0 && two_ids == 0 && done == resets && unacknowledged.len() <= resets as usize {
         return Ok(());
     }
@@ -164,6 +181,68 @@ impl Drop for Broker {
             let _ = child.wait();
         }
         let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The program that takes readings into a database.
+struct Bridge {
+    program: String,
+    process: Child,
+    database: PathBuf,
+}
+
+impl Bridge {
+    fn start(program: &str, broker: &Broker) -> std::io::Result<Self> {
+        let database = broker.directory.join("readings.db");
+        let bridge = Self {
+            program: program.to_owned(),
+            process: Self::spawn(program, &database, broker.port)?,
+            database,
+        };
+        // Its session must be there before the first reading; it says nothing when it is.
+        thread::sleep(Duration::from_secs(1));
+        Ok(bridge)
+    }
+
+    fn spawn(program: &str, database: &Path, broker: u16) -> std::io::Result<Child> {
+        let mut command = Command::new(program);
+        command.arg("--database").arg(database);
+        command.args(["--port", &broker.to_string()]).spawn()
+    }
+
+    fn kill_and_start_again(&mut self, broker: &Broker) -> std::io::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        self.process = Self::spawn(&self.program, &self.database, broker.port)?;
+        Ok(())
+    }
+
+    /// Waits until the database says what is expected.
+    fn sums_to(&self, expected: &str) -> Result<String, Box<dyn Error>> {
+        let give_up = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut sum = Command::new(&self.program);
+            let sum = sum
+                .arg("--database")
+                .arg(&self.database)
+                .args(["--sum", "sensor-7"])
+                .output()?;
+            let said = String::from_utf8(sum.stdout)?.trim().to_owned();
+            if said == expected {
+                return Ok(said);
+            }
+            if Instant::now() > give_up {
+                return Err(format!("the database has {said:?}, the subscriber heard {expected:?}").into());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
