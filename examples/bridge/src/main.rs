@@ -3,6 +3,7 @@
 //! A reading and the receipt of its message are stored in one transaction, and the message is acknowledged to the broker
 //! after that. Killed in between, the bridge is given the message again, finds the receipt, and only acknowledges.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,20 +67,33 @@ async fn take_in(cli: &Cli) -> Result<(), Box<dyn Error>> {
     options.set_clean_session(false).set_manual_acks(true);
     let (client, mut connection) = AsyncClient::new(options, 16);
     let mut shutdown = std::pin::pin!(postbox_tokio::shutdown_signal());
+    // What is stored and not acknowledged yet. The client's queue is emptied by `poll` alone: to wait for room in it here
+    // would be to wait for ever.
+    let mut stored = VecDeque::new();
+    let mut subscribed = false;
     loop {
         let event = race(shutdown.as_mut(), std::pin::pin!(connection.poll())).await;
         match event {
             Either::A(()) => return Ok(()),
-            Either::B(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
-                client.subscribe("outbox/#", QoS::AtLeastOnce).await?;
-            }
+            Either::B(Ok(Event::Incoming(Packet::ConnAck(_)))) => subscribed = false,
             Either::B(Ok(Event::Incoming(Packet::Publish(message)))) => {
                 keep(&repository, &message).await?;
-                client.ack(&message).await?;
+                stored.push_back(message);
             }
             Either::B(Ok(_)) => {}
-            // The broker is away: the devices keep what they have, and so does the broker's session of ours.
-            Either::B(Err(_)) => tokio::time::sleep(PAUSE).await,
+            // The broker is away: the devices keep what they have, and it gives us again what was not acknowledged.
+            Either::B(Err(_)) => {
+                stored.clear();
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        }
+        subscribed = subscribed || client.try_subscribe("outbox/#", QoS::AtLeastOnce).is_ok();
+        while stored
+            .front()
+            .is_some_and(|message| client.try_ack(message).is_ok())
+        {
+            stored.pop_front();
         }
     }
 }

@@ -52,7 +52,9 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
             broker.stall(Duration::from_millis(1_200))?;
         }
         if let Some(bridge) = bridge.as_mut().filter(|_| done % 2 == 0) {
-            bridge.kill_and_start_again(&broker)?;
+            // The first time it is away for long: more waits for it than its client's queue holds.
+            let away = Duration::from_millis(if done == 0 { 1_500 } else { 0 });
+            bridge.kill_and_start_again(&broker, away)?;
         }
         // It may have come to its end meanwhile: then this was no reset.
         done += u32::from(device.reset().is_ok());
@@ -210,9 +212,10 @@ impl Bridge {
         command.args(["--port", &broker.to_string()]).spawn()
     }
 
-    fn kill_and_start_again(&mut self, broker: &Broker) -> std::io::Result<()> {
+    fn kill_and_start_again(&mut self, broker: &Broker, away: Duration) -> std::io::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
+        thread::sleep(away);
         self.process = Self::spawn(&self.program, &self.database, broker.port)?;
         Ok(())
     }

@@ -174,7 +174,7 @@ async fn measuring(outbox: &'static Outbox<Flash>) {
             end(false);
         }
         kept::write(ACKNOWLEDGED + number as usize, 1);
-        Timer::after_millis(25).await;
+        Timer::after_millis(40).await;
     }
     while outbox.stored().await != Ok(0) {
         Timer::after_millis(10).await;
