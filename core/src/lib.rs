@@ -20,6 +20,7 @@ pub mod join;
 pub mod lease;
 pub mod message;
 pub mod observe;
+mod primitive;
 pub mod publisher;
 pub mod retry;
 pub mod runtime;

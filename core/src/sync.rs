@@ -1,11 +1,11 @@
 //! Shared state without an executor: a mutex that is only held between awaits, and a bell for waiters.
 
-use alloc::sync::Arc;
 use core::fmt;
+use core::sync::atomic::Ordering;
 
 use event_listener::Event;
-use portable_atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::primitive::{Arc, AtomicBool, AtomicUsize};
 use crate::wakeup::Wakeup;
 
 /// A mutex for short, await-free sections: the operating system's with `std`, a critical section without.
@@ -13,7 +13,7 @@ use crate::wakeup::Wakeup;
 /// A panic inside does not poison it: what is guarded must be left sound at every step.
 pub struct Mutex<T> {
     #[cfg(feature = "std")]
-    inner: std::sync::Mutex<T>,
+    inner: crate::primitive::Mutex<T>,
     #[cfg(not(feature = "std"))]
     inner: critical_section::Mutex<core::cell::RefCell<T>>,
 }
@@ -23,7 +23,7 @@ impl<T> Mutex<T> {
     pub const fn new(value: T) -> Self {
         Self {
             #[cfg(feature = "std")]
-            inner: std::sync::Mutex::new(value),
+            inner: crate::primitive::Mutex::new(value),
             #[cfg(not(feature = "std"))]
             inner: critical_section::Mutex::new(core::cell::RefCell::new(value)),
         }
@@ -161,3 +161,6 @@ impl Stop {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod schedules;

@@ -44,6 +44,7 @@
 )]
 
 pub mod conformance;
+pub mod exhaustive;
 
 /// The README's program, compiled and run.
 #[cfg(doctest)]

@@ -17,6 +17,7 @@ use source::{Repository, Source};
 
 /// Core's modules, lowest first: one may use itself and those before it.
 const CORE_ORDER: &[&str] = &[
+    "primitive",
     "time",
     "id",
     "message",

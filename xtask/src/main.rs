@@ -13,6 +13,7 @@ mod plan;
 mod quickstart;
 mod report;
 mod run;
+mod simulation;
 mod toolchain;
 
 /// The chores of the Postbox workspace.
@@ -27,8 +28,13 @@ struct Cli {
 enum Chore {
     /// Everything CI checks: format, lints, feature builds, tests, docs, and the quickstart end to end.
     Test,
-    /// Crashes and cancellations under virtual time (not built yet).
-    Simulate,
+    /// Crashes, stalls and lost answers in virtual time, by seed: see `cargo xtask simulate --help`.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Passed on to the simulator.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// The stores and engines on bare metal, under QEMU; installs what that needs on Debian, as root.
     Firmware {
         /// The tests to run; all without any.
@@ -45,7 +51,7 @@ enum Chore {
 fn main() -> ExitCode {
     match Cli::parse().chore {
         Chore::Test => test(),
-        Chore::Simulate => not_built("simulate"),
+        Chore::Simulate { args } => simulation::chore(&args),
         Chore::Firmware { tests } => {
             let root = toolchain::workspace_root();
             firmware::firmware(&root, &tests)
@@ -88,6 +94,15 @@ mod tests {
     fn bench_takes_a_check_flag() {
         let cli = Cli::try_parse_from(["xtask", "bench", "--check"]).unwrap();
         assert!(matches!(cli.chore, Chore::Bench { check: true }));
+    }
+
+    #[test]
+    fn simulate_passes_its_arguments_on() {
+        let cli = Cli::try_parse_from(["xtask", "simulate", "--seeds", "10", "--store", "sqlite"]).unwrap();
+        let Chore::Simulate { args } = cli.chore else {
+            unreachable!("it is the chore that was asked for");
+        };
+        assert_eq!(args, ["--seeds", "10", "--store", "sqlite"]);
     }
 
     #[test]

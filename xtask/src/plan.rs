@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::Path;
 
 use crate::quickstart;
-use crate::toolchain::{BARE_METAL, Toolchain};
+use crate::simulation;
+use crate::toolchain::{BARE_METAL, NIGHTLY, Toolchain};
 
 /// One cargo command and what becomes of it.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(crate) enum Mode {
 }
 
 impl Step {
-    fn cargo(name: &'static str, command: &'static str) -> Self {
+    pub(crate) fn cargo(name: &'static str, command: &'static str) -> Self {
         Self {
             name,
             args: command.split(' ').collect(),
@@ -58,7 +59,7 @@ impl fmt::Display for Step {
 pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
-    vec![
+    let mut steps = vec![
         Step::cargo("format", "fmt --all --check").mode(rustfmt()),
         // With -p: a workspace build unifies features and would hide what core lacks on its own.
         Step::cargo(
@@ -92,6 +93,8 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             env: Some(("RUSTDOCFLAGS", "-Dwarnings")),
             ..Step::cargo("docs", "doc --workspace --no-deps --all-features")
         },
+        schedules(),
+        miri(toolchain),
         quickstart(root, "quickstart", "run --release -p quickstart"),
         quickstart(
             root,
@@ -103,7 +106,20 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path) -> Vec<Step> {
             "quickstart on async-std",
             "run --release -p quickstart --no-default-features --features async-std",
         ),
-    ]
+    ];
+    steps.extend(simulation::steps());
+    steps
+}
+
+/// Loom's primitives instead of real ones: everything is compiled anew, so it has a target directory of its own.
+fn schedules() -> Step {
+    Step {
+        env: Some(("RUSTFLAGS", "--cfg loom")),
+        ..Step::cargo(
+            "schedules",
+            "test -p postbox -p postbox-sqlite --lib --target-dir target/loom schedules",
+        )
+    }
 }
 
 /// A toolchain without the component is fine for a user and a mistake for CI.
@@ -136,6 +152,20 @@ fn tests(toolchain: Toolchain) -> Step {
     }
 }
 
+/// The only unsafe code, in an interpreter that sees undefined behaviour.
+fn miri(toolchain: Toolchain) -> Step {
+    const COMMAND: &str = "+nightly miri test -p postbox --target-dir target/miri --test join_allocations \
+        --test join_owners --test join_random --test join_threads --test join_turns";
+    debug_assert!(COMMAND.starts_with(NIGHTLY));
+    let mode = if toolchain.miri {
+        Mode::Run
+    } else {
+        let how = "`rustup component add miri rust-src --toolchain nightly`";
+        Mode::Skip(format!("no nightly toolchain with miri ({how})"))
+    };
+    Step::cargo("join in miri", COMMAND).mode(mode)
+}
+
 fn quickstart(root: &Path, name: &'static str, command: &'static str) -> Step {
     let present = root.join("examples/quickstart/Cargo.toml").is_file();
     let mode = if present {
@@ -158,6 +188,7 @@ mod tests {
         clippy: true,
         nextest: true,
         bare_metal: true,
+        miri: true,
         ci: false,
     };
     const MINIMAL: Toolchain = Toolchain {
@@ -165,6 +196,7 @@ mod tests {
         clippy: false,
         nextest: false,
         bare_metal: false,
+        miri: false,
         ci: false,
     };
 
@@ -209,10 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_interpreter_is_a_skip_even_under_ci() {
+        let steps = steps(Toolchain {
+            miri: false,
+            ci: true,
+            ..FULL
+        });
+        let mode = &find(&steps, "join in miri").mode;
+        assert!(matches!(mode, Mode::Skip(why) if why.contains("rustup component add")));
+    }
+
+    #[test]
     fn core_is_built_alone_with_every_set_of_features() {
         let steps = steps(FULL);
         let alone = steps.iter().filter(|step| step.args.contains(&"postbox"));
-        assert_eq!(alone.clone().count(), 5);
+        assert_eq!(alone.clone().count(), 7);
         assert!(alone.clone().all(|step| !step.args.contains(&"--workspace")));
     }
 

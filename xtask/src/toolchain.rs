@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 /// The bare-metal target that proves core needs neither an operating system nor an allocator.
 pub(crate) const BARE_METAL: &str = "thumbv7em-none-eabihf";
 
+/// Asks rustup for the toolchain that has the interpreter.
+pub(crate) const NIGHTLY: &str = "+nightly";
+
 /// The optional parts of a Rust toolchain, as found.
 #[derive(Clone, Copy, Debug)]
 #[allow(
@@ -20,6 +23,8 @@ pub(crate) struct Toolchain {
     pub(crate) nextest: bool,
     /// The standard parts of [`BARE_METAL`].
     pub(crate) bare_metal: bool,
+    /// The interpreter of the nightly toolchain, and the sources that it builds its standard library from.
+    pub(crate) miri: bool,
     /// Where a missing component is an error, since nobody reads the warning.
     pub(crate) ci: bool,
 }
@@ -32,6 +37,7 @@ impl Toolchain {
             clippy: answers(&["clippy", "--version"]),
             nextest: answers(&["nextest", "--version"]),
             bare_metal: has_target(BARE_METAL),
+            miri: has_miri(),
             ci: env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false")),
         }
     }
@@ -55,6 +61,25 @@ fn answers(args: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// Through rustup, which is told not to install what is missing.
+fn has_miri() -> bool {
+    let ask = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.arg(NIGHTLY).args(args).env("RUSTUP_AUTO_INSTALL", "0");
+        command
+            .stderr(Stdio::null())
+            .output()
+            .ok()
+            .filter(|answer| answer.status.success())
+    };
+    let Some(sysroot) = ask("rustc", &["--print", "sysroot"]) else {
+        return false;
+    };
+    let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
+    let sources = Path::new(&sysroot).join("lib/rustlib/src/rust/library");
+    sources.is_dir() && ask("cargo", &["miri", "--version"]).is_some()
 }
 
 /// Looks for the target's libraries on disk: toolchains without rustup have them in the same place.

@@ -150,3 +150,6 @@ impl Drop for Acquire<'_> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod schedules;

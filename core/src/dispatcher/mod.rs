@@ -5,6 +5,7 @@ mod outcome;
 mod pass;
 mod scratch;
 mod verdict;
+mod watched;
 
 pub use config::DispatchConfig;
 pub use outcome::{DispatchError, DispatchOutcome};

@@ -1,9 +1,11 @@
 //! One batch of held messages: published under a renewed lease, then settled in one write.
 
+use core::pin::pin;
 use core::time::Duration;
 
 use super::scratch::Scratch;
 use super::verdict::{Ending, count, verdict};
+use super::watched::watched;
 use super::{DispatchConfig, DispatchError, DispatchOutcome};
 use crate::claim::Verdict;
 use crate::id::Excerpt;
@@ -130,12 +132,14 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         });
 
         let mut held_until = self.held_until;
-        let panicked = {
+        let mut panicked = false;
+        // The answer of a slow store may have taken the whole lease.
+        if self.timer.now() < self.end(held_until) {
             let mut batch = PublishBatch::new(messages.as_slice(), outcomes.as_mut_slice(), self.control);
-            let publishing = survive(self.publisher.publish_batch(&mut batch));
-            let ended = race(publishing, self.hold(claims.as_slice(), &mut held_until)).await;
-            matches!(ended, Either::A(None))
-        };
+            let publishing = pin!(survive(self.publisher.publish_batch(&mut batch)));
+            let holding = pin!(self.hold(claims.as_slice(), &mut held_until));
+            panicked = watched(publishing, holding).await == Some(None);
+        }
         self.held_until = held_until;
 
         let any_published = outcomes.as_slice().contains(&PublishOutcome::Published);
@@ -167,6 +171,11 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         Ok(outcome)
     }
 
+    /// When publishing under a lease that ends at `held_until` must be over.
+    fn end(&self, held_until: Instant) -> Instant {
+        held_until - self.config.lease.margin()
+    }
+
     /// Renews the lease while the batch moves. Returns when it must not go on: nothing came of it for the
     /// publish timeout, or the lease could not be renewed and is about to end.
     async fn hold(&self, claims: &[ClaimRef<S::Key>], held_until: &mut Instant) {
@@ -175,7 +184,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         let mut renew_at = self.timer.now() + lease.renew_every();
         let mut stall_at = self.timer.now() + lease.publish_timeout();
         loop {
-            let end = *held_until - lease.margin();
+            let end = self.end(*held_until);
             self.timer.sleep_until(end.min(renew_at).min(stall_at)).await;
             let now = self.timer.now();
             if now >= end {
@@ -191,9 +200,14 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
             }
             if now >= renew_at {
                 renew_at = now + lease.renew_every();
-                match self.store.renew(claims, lease.length()).await {
-                    Ok(_) => *held_until = now + lease.length(),
-                    Err(error) => self.store_error("renewing", &error, Duration::ZERO),
+                // A store that hangs must not keep the deadlines from being kept.
+                let deadline = self.timer.sleep_until(end.min(stall_at));
+                match race(deadline, self.store.renew(claims, lease.length())).await {
+                    Either::A(()) => {}
+                    Either::B(Ok(renewed)) if renewed >= claims.len() => *held_until = now + lease.length(),
+                    // Some were overtaken, and nobody says which: nothing more is started.
+                    Either::B(Ok(_)) => self.control.halt(),
+                    Either::B(Err(error)) => self.store_error("renewing", &error, Duration::ZERO),
                 }
             }
         }

@@ -12,14 +12,13 @@
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 use core::task::{RawWaker, RawWakerVTable, Waker};
-
-use portable_atomic::Ordering::{AcqRel, Relaxed};
-use portable_atomic::{AtomicU16, AtomicUsize};
 
 use super::MAX_CHILDREN;
 use super::bits::{below, bit, each};
 use super::gate::Gate;
+use crate::primitive::{AtomicU16, AtomicUsize};
 
 /// What all children share. **Layout**: as many [`Cell`]s as `children` says follow it directly, numbered
 /// from 0, in the same allocation; every `NonNull<Head>` and every waker's pointer was made from a pointer to

@@ -25,11 +25,10 @@
 //! sequence of earlier ones. For the same reason a setter whose bit is set already still writes the word.
 #![allow(unsafe_code)] // The parent's waker sits in an `UnsafeCell`; the rules are at `HELD`.
 
-use core::cell::UnsafeCell;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use core::task::Waker;
 
-use portable_atomic::AtomicUsize;
-use portable_atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::primitive::{AtomicUsize, UnsafeCell};
 
 /// Ready bits and parent. Whoever [opened](Gate::open) it is the *poller* until it closes it.
 pub(super) struct Gate {
@@ -93,11 +92,12 @@ impl Gate {
     #[inline]
     pub(super) unsafe fn take(&self, parent: &Waker, known: &mut bool) -> usize {
         // SAFETY: once the poller has put a parent here, only the poller changes it (second rule at `HELD`).
-        if *known
-            && unsafe { &*self.parent.get() }
+        let is_same = |known: *const Option<Waker>| {
+            unsafe { &*known }
                 .as_ref()
                 .is_some_and(|known| known.will_wake(parent))
-        {
+        };
+        if *known && self.parent.with(is_same) {
             return self.take_bits();
         }
         // SAFETY: passed on to the caller.
@@ -120,8 +120,10 @@ impl Gate {
             }
         }
         // SAFETY: this call set `HELD`.
-        let parent = unsafe { &mut *self.parent.get() }.take();
-        self.word.store(FREE, Release);
+        let parent = self.parent.with_mut(|parent| unsafe { &mut *parent }.take());
+        // Like all other steps a read and a write in one, so that none of another thread can come between what
+        // it read and this.
+        self.word.swap(FREE, AcqRel);
         // Foreign code: it runs when nothing is held.
         drop(parent);
     }
@@ -130,9 +132,7 @@ impl Gate {
     #[inline]
     fn announce(&self, word: usize) {
         // SAFETY: this call set `HELD`.
-        if let Some(parent) = unsafe { &*self.parent.get() } {
-            parent.wake_by_ref();
-        }
+        unsafe { self.wake_parent() };
         if let Err(now) = self.step(word, word & !HELD) {
             self.let_go(now);
         }
@@ -153,20 +153,30 @@ impl Gate {
             if word & FREE != 0 && left.is_none() {
                 // SAFETY: `HELD` is set by the caller. The poller that left its parent is gone, and the next
                 // one does not look before it has held itself.
-                left = unsafe { &mut *self.parent.get() }.take();
+                left = self.parent.with_mut(|parent| unsafe { &mut *parent }.take());
             }
             match self.step(word, next) {
                 Ok(_) if again => {
                     // SAFETY: still held.
-                    if let Some(parent) = unsafe { &*self.parent.get() } {
-                        parent.wake_by_ref();
-                    }
+                    unsafe { self.wake_parent() };
                     word = self.word.load(Relaxed);
                 }
                 Ok(_) => return,
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// # Safety
+    /// The caller has set `HELD`.
+    #[inline]
+    unsafe fn wake_parent(&self) {
+        self.parent.with(|parent| {
+            // SAFETY: passed on: nobody writes it meanwhile.
+            if let Some(parent) = unsafe { &*parent } {
+                parent.wake_by_ref();
+            }
+        });
     }
 
     /// Take all bits and leave the parent as it is.
@@ -204,7 +214,8 @@ impl Gate {
             }
         }
         // SAFETY: this call set `HELD`.
-        core::mem::swap(unsafe { &mut *self.parent.get() }, &mut fresh);
+        self.parent
+            .with_mut(|parent| core::mem::swap(unsafe { &mut *parent }, &mut fresh));
         *known = true;
         // Setters that came meanwhile left their bits to this call. The old parent is dropped after that.
         self.word.swap(0, AcqRel) & READY
@@ -222,7 +233,7 @@ impl Gate {
 /// itself written it.
 const HELD: usize = 1 << (usize::BITS - 1);
 /// The poller took the bits while somebody else held.
-const TAKEN: usize = HELD >> 1;
+pub(super) const TAKEN: usize = HELD >> 1;
 /// There is no poller.
 const FREE: usize = TAKEN >> 1;
 const READY: usize = FREE - 1;

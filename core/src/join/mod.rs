@@ -47,6 +47,8 @@ mod bits;
 mod cells;
 mod gate;
 mod race;
+#[cfg(all(test, loom))]
+mod schedules;
 mod try_join;
 mod turn;
 mod wakes;

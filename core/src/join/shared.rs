@@ -1,16 +1,16 @@
 //! Wake state in one allocation that the join and its children's wakers share by counting.
 #![allow(unsafe_code)] // The allocation is counted by hand, as its length is known only at run time.
 
-use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use alloc::alloc::{Layout, handle_alloc_error};
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::task::{RawWaker, RawWakerVTable, Waker};
-
-use portable_atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::MAX_CHILDREN;
 use super::cells::{Cell, Cells, Head};
 use super::wakes::{Drain, UNCOUNTED, Wakes};
+use crate::primitive::{alloc, dealloc};
 
 /// Wake state for `N` children in one allocation.
 ///

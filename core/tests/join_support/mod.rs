@@ -81,6 +81,11 @@ impl Board {
         self.0.lock().unwrap().wakers[index].clone().unwrap()
     }
 
+    /// Whether the child was ever polled.
+    pub fn has_waker(&self, index: usize) -> bool {
+        self.0.lock().unwrap().wakers[index].is_some()
+    }
+
     pub fn wake(&self, index: usize) {
         self.waker(index).wake();
     }

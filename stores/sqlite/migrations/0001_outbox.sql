@@ -90,3 +90,10 @@ WHEN NEW.state = 3 AND OLD.state <> 3
 BEGIN
   UPDATE postbox_outbox SET holds = (SELECT dead_blocks FROM postbox_settings) WHERE seq = NEW.seq;
 END;
+
+-- A row that no retention keeps is settled in one statement with its batch, and goes.
+CREATE TRIGGER postbox_outbox_gone AFTER UPDATE OF state ON postbox_outbox
+WHEN NEW.settled_at = -1
+BEGIN
+  DELETE FROM postbox_outbox WHERE seq = NEW.seq;
+END;

@@ -1,12 +1,10 @@
 //! Where work runs: on the store's threads, or inside of the caller's poll. Nobody else knows which.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
-use std::time::Instant;
 
-use postbox::store::MAX_BATCH;
+use postbox::store::Settlement;
 use postbox::sync::{Bell, Mutex};
 use rusqlite::Connection;
 
@@ -15,9 +13,8 @@ use crate::group::Writer;
 use crate::job::{Job, Ran, Scope, Task};
 use crate::open;
 use crate::options::{Execution, SqliteOptions};
-
-/// So many settlements may wait softly; the next ones wait for the disk. Keeps memory bounded.
-const MAX_SOFT: usize = 8 * MAX_BATCH;
+use crate::queue::{Group, Orders, Refused, queue};
+use crate::settle::settle;
 
 /// What all handles of a store share. The threads end when the last handle is gone.
 pub(crate) struct Engine {
@@ -29,19 +26,10 @@ pub(crate) struct Engine {
 enum Place {
     Inline(Mutex<Writer>),
     Threads {
-        writes: Sender<Order>,
+        orders: Orders<Box<dyn Job>, Settlement<i64>>,
         /// `None` for a database in memory, which has one connection only.
         reads: Option<Sender<Box<dyn Job>>>,
-        /// Settlements that wait softly.
-        soft: Arc<AtomicUsize>,
     },
-}
-
-/// What the writer's thread is sent.
-enum Order {
-    Now(Box<dyn Job>),
-    /// May wait for company; so many settlements.
-    Soon(Box<dyn Job>, usize),
 }
 
 impl Engine {
@@ -66,23 +54,22 @@ impl Engine {
         E: From<SqliteError> + Send + 'static,
     {
         let (job, answer) = Task::boxed(work);
-        self.order(Order::Now(job))?;
+        self.run(job)?;
         answer.await.unwrap_or_else(|_| Err(SqliteError::Closed.into()))
     }
 
-    /// Queues work whose outcome nobody waits for; `rows` says how much it is.
-    pub(crate) async fn write_soon<F>(&self, rows: usize, work: F) -> Result<(), SqliteError>
-    where
-        F: FnOnce(&Scope<'_>) -> Result<(), Fault<SqliteError>> + Send + 'static,
-    {
-        if let Place::Threads { soft, .. } = &self.place {
-            if soft.load(Ordering::Relaxed) < MAX_SOFT {
-                soft.fetch_add(rows, Ordering::Relaxed);
-                let (job, _) = Task::boxed(work);
-                return self.order(Order::Soon(job, rows));
-            }
-        }
-        self.write(work).await
+    /// Queues settlements whose outcome nobody waits for.
+    pub(crate) async fn settle_soon(&self, settlements: Vec<Settlement<i64>>) -> Result<(), SqliteError> {
+        let settlements = match &self.place {
+            Place::Inline(_) => settlements,
+            Place::Threads { orders, .. } => match orders.soon(settlements) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Closed) => return Err(SqliteError::Closed),
+                Err(Refused::Full(settlements)) => settlements,
+            },
+        };
+        self.write(move |scope| settle(scope, &settlements).map(|_| ()))
+            .await
     }
 
     /// Runs work that only reads, in a snapshot that has every commit answered so far.
@@ -103,10 +90,17 @@ impl Engine {
         answer.await.unwrap_or_else(|_| Err(SqliteError::Closed.into()))
     }
 
-    fn order(&self, order: Order) -> Result<(), SqliteError> {
-        match (&self.place, order) {
-            (Place::Threads { writes, .. }, order) => writes.send(order).map_err(|_| SqliteError::Closed),
-            (Place::Inline(writer), Order::Now(job) | Order::Soon(job, _)) => {
+    fn run(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
+        match &self.place {
+            Place::Threads { orders, .. } => {
+                let is_queued = orders.now(job);
+                if is_queued {
+                    Ok(())
+                } else {
+                    Err(SqliteError::Closed)
+                }
+            }
+            Place::Inline(writer) => {
                 // The bell wakes foreign code, which may come back here: not under the lock.
                 if writer.with(|writer| writer.run(vec![job])) {
                     self.bell.ring();
@@ -117,25 +111,25 @@ impl Engine {
     }
 }
 
-fn threads(writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place, SqliteError> {
-    let (sender, orders) = channel();
-    let soft = Arc::new(AtomicUsize::new(0));
-    let queue = Queue {
-        orders,
-        options: options.clone(),
-        soft: soft.clone(),
-    };
+fn threads(mut writer: Writer, options: &SqliteOptions, bell: &Bell) -> Result<Place, SqliteError> {
+    let (orders, queue) = queue(options.max_group, options.linger);
     let bell = bell.clone();
-    spawn("postbox-sqlite-write", move || queue.serve(writer, &bell))?;
+    spawn("postbox-sqlite-write", move || {
+        queue.serve(|Group { soft, mut jobs }| {
+            if !soft.is_empty() {
+                jobs.insert(0, settling(soft));
+            }
+            if writer.run(jobs) {
+                bell.ring();
+            }
+        });
+        writer.checkpoint();
+    })?;
     let reads = match &options.path {
         Some(_) => Some(reader(options)?),
         None => None,
     };
-    Ok(Place::Threads {
-        writes: sender,
-        reads,
-        soft,
-    })
+    Ok(Place::Threads { orders, reads })
 }
 
 fn reader(options: &SqliteOptions) -> Result<Sender<Box<dyn Job>>, SqliteError> {
@@ -154,61 +148,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SqliteE
     })
 }
 
-/// The end of the queue at which the writer's thread stands.
-struct Queue {
-    orders: Receiver<Order>,
-    options: SqliteOptions,
-    soft: Arc<AtomicUsize>,
-}
-
-impl Queue {
-    /// Until every handle is gone and the queue is empty.
-    fn serve(self, mut writer: Writer, bell: &Bell) {
-        while let Some((group, soft)) = self.gather() {
-            if writer.run(group) {
-                bell.ring();
-            }
-            self.soft.fetch_sub(soft, Ordering::Relaxed);
-        }
-        writer.checkpoint();
-    }
-
-    /// Waits for the next group: whoever waits, in the order of arrival. Soft work alone waits a little for
-    /// company. Also tells how many soft settlements are among it.
-    fn gather(&self) -> Option<(Vec<Box<dyn Job>>, usize)> {
-        let limit = self.options.max_group;
-        let (mut group, mut soft) = (Vec::new(), 0);
-        let mut push = |order: Order| match order {
-            Order::Now(job) => {
-                group.push(job);
-                (group.len(), false)
-            }
-            Order::Soon(job, rows) => {
-                group.push(job);
-                soft += rows;
-                (group.len(), soft < MAX_BATCH)
-            }
-        };
-        let (mut len, mut may_wait) = push(self.orders.recv().ok()?);
-        if may_wait {
-            let deadline = Instant::now() + self.options.linger;
-            while may_wait && len < limit {
-                let patience = deadline.saturating_duration_since(Instant::now());
-                // Both a timeout and the end of all handles mean: now.
-                let Ok(order) = self.orders.recv_timeout(patience) else {
-                    break;
-                };
-                (len, may_wait) = push(order);
-            }
-        }
-        while len < limit {
-            let Ok(order) = self.orders.try_recv() else {
-                break;
-            };
-            (len, _) = push(order);
-        }
-        Some((group, soft))
-    }
+/// Settlements that waited softly, as one piece of work.
+fn settling(settlements: Vec<Settlement<i64>>) -> Box<dyn Job> {
+    let (job, _) = Task::boxed(move |scope: &Scope<'_>| settle(scope, &settlements).map(|_| ()));
+    job
 }
 
 /// Runs each read in a snapshot of its own.

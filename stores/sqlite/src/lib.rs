@@ -15,6 +15,7 @@ mod options;
 mod outbox;
 #[cfg(test)]
 mod plans;
+mod queue;
 mod repository;
 mod rows;
 mod schema;

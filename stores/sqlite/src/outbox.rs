@@ -98,12 +98,7 @@ impl OutboxStore for SqliteOutboxStore {
             return Ok(());
         }
         settle::check(settlements.len())?;
-        let settlements = settlements.to_vec();
-        self.engine
-            .write_soon(settlements.len(), move |scope| {
-                settle::settle(scope, &settlements).map(|_| ())
-            })
-            .await
+        self.engine.settle_soon(settlements.to_vec()).await
     }
 
     async fn purge(&self, limit: usize) -> Result<usize, SqliteError> {

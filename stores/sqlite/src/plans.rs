@@ -1,7 +1,8 @@
 //! Tests only: how SQLite goes about the statements of the hot path, and what they cost beside many parked rows.
 
-use postbox::id::WorkerId;
-use postbox::store::{ClaimRequest, Which};
+use postbox::claim::{Fence, Verdict};
+use postbox::id::{Excerpt, WorkerId};
+use postbox::store::{ClaimRef, ClaimRequest, Settlement, Which};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, StatementStatus, params};
 
@@ -9,7 +10,7 @@ use crate::claim::{CLAIM_DUE, CLAIM_IDS, Claim};
 use crate::enqueue::{INSERT, IS_HELD};
 use crate::job::Scope;
 use crate::schema::migrate;
-use crate::settle::{COMPLETE, KEEP, PURGE, RENEW, REQUEUE, RETURN};
+use crate::settle::{COMPLETE, PURGE, RENEW, REQUEUE, SETTLE, settle};
 use crate::{SqliteOptions, rows};
 
 /// Dead, published and blocked rows, a third each, on two keys; then one free row and its successor.
@@ -72,27 +73,24 @@ fn cost(connection: &Connection, sql: &str) -> i32 {
 fn no_statement_of_the_hot_path_scans_or_sorts() {
     let connection = parked(1_000);
     connection.execute_batch("ANALYZE").unwrap();
-    let purge_and_due = [
-        COMPLETE,
-        KEEP,
-        RETURN,
-        RENEW,
-        REQUEUE,
-        PURGE,
-        INSERT,
-        CLAIM_DUE.as_str(),
-    ];
-    for sql in purge_and_due.into_iter().chain([IS_HELD]) {
+    for sql in [REQUEUE, PURGE, INSERT, CLAIM_DUE.as_str(), IS_HELD] {
         for line in plan(&connection, sql) {
             let constant = line == "SCAN CONSTANT ROW" || line == "SCAN postbox_settings";
             assert!(constant || !line.contains("SCAN"), "{line} in {sql}");
             assert!(!line.contains("TEMP B-TREE"), "{line} in {sql}");
         }
     }
-    // By ids, only the ids are walked and sorted: at most a batch.
-    for line in plan(&connection, &CLAIM_IDS) {
-        let bounded = line.contains("wanted") || line == "SCAN postbox_settings";
-        assert!(bounded || !line.contains("SCAN"), "{line}");
+    // Of a list only the list is walked and sorted: at most a batch.
+    for (sql, list) in [
+        (CLAIM_IDS.as_str(), "wanted"),
+        (COMPLETE, "SCAN s "),
+        (SETTLE, "SCAN s "),
+        (RENEW, "SCAN s "),
+    ] {
+        for line in plan(&connection, sql) {
+            let bounded = line.contains(list) || line == "SCAN postbox_settings";
+            assert!(bounded || !line.contains("SCAN"), "{line} in {sql}");
+        }
     }
 }
 
@@ -120,7 +118,7 @@ fn a_claim_its_settlement_and_a_promotion_cost_the_same_beside_100_000_parked_ro
             .unwrap();
         let before = connection.total_changes();
         let mut complete = connection.prepare_cached(COMPLETE).unwrap();
-        assert_eq!(complete.execute(params![1, 0, 1]).unwrap(), 1);
+        complete.query_row(["[[1,0,1]]"], |_| Ok(())).unwrap();
         drop(complete);
         assert_eq!(connection.total_changes() - before, 2);
         costs.push(cost(&connection, COMPLETE));
@@ -148,4 +146,67 @@ fn dead_letters_are_listed_by_their_index() {
         lines.iter().any(|line| line.contains("postbox_outbox_dead")),
         "{lines:?}"
     );
+}
+
+/// Settles four messages of which the last is held by another, and then one of them again.
+fn settled(verdicts: [Verdict; 4]) -> (Connection, Vec<usize>) {
+    let connection = parked(3);
+    let held = "UPDATE postbox_outbox SET state = 1, worker = 7, attempt = 2, blocked = 0 WHERE seq <= 4;
+        UPDATE postbox_outbox SET worker = 8 WHERE seq = 4";
+    connection
+        .execute_batch(&format!(
+            "UPDATE postbox_outbox SET state = 0, holds = 1, settled_at = NULL; {held}"
+        ))
+        .unwrap();
+    let fence = Fence {
+        worker: WorkerId::new(7),
+        attempt: 2,
+    };
+    let one = |(key, verdict)| Settlement {
+        claim: ClaimRef { key, fence },
+        verdict,
+        error: Excerpt::new("it's \"odd\" \\ text"),
+    };
+    let mut list: Vec<_> = (1..).zip(verdicts).map(one).collect();
+    list.push(one((1, verdicts[3])));
+    let options = SqliteOptions::memory();
+    let settled = settle(&Scope::new(&connection, &options), &list).unwrap();
+    assert_eq!(settled.applied(), 3);
+    (connection, settled.overtaken().collect())
+}
+
+#[test]
+fn a_batch_of_settlements_is_one_statement_whatever_the_verdicts() {
+    let after = std::time::Duration::from_secs(1);
+    let mixed = [
+        Verdict::Complete,
+        Verdict::Retry { after },
+        Verdict::Bury,
+        Verdict::Release { after },
+    ];
+    for (verdicts, run, idle) in [
+        (mixed, SETTLE, COMPLETE),
+        ([Verdict::Complete; 4], COMPLETE, SETTLE),
+    ] {
+        let (connection, overtaken) = settled(verdicts);
+        assert_eq!(overtaken, [3, 4]);
+        let runs = |sql| {
+            connection
+                .prepare_cached(sql)
+                .unwrap()
+                .get_status(StatementStatus::Run)
+        };
+        // SQLite counts the triggers' programs as runs too.
+        assert!(runs(run) > 0 && runs(idle) == 0, "{run}");
+    }
+    let (connection, _) = settled(mixed);
+    let mut rows = connection
+        .prepare("SELECT state, failures, last_error FROM postbox_outbox WHERE seq <= 4 ORDER BY seq")
+        .unwrap();
+    let rows = rows
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    let rows: Vec<(i64, i64, String)> = rows.map(Result::unwrap).collect();
+    let error = || "it's \"odd\" \\ text".to_owned();
+    assert_eq!(rows, [(0, 1, error()), (3, 0, error()), (1, 0, String::new())]);
 }

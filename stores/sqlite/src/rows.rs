@@ -126,7 +126,7 @@ pub(crate) fn claimed(row: &Row<'_>, now: Instant) -> rusqlite::Result<Option<Sq
     }
     let claim = ClaimRef {
         key: row.get(0)?,
-        fence: fence(row)?,
+        fence: fence(row, 8)?,
     };
     let failures = count(row, 10)?;
     let age = now.since(instant(row, 11)?);
@@ -142,7 +142,7 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         PUBLISHED => State::Published { at: at(15)? },
         _ => State::Dead { at: at(15)? },
     };
-    let entry = Entry::restored(state, fence(row)?, count(row, 10)?, count(row, 13)?, at(11)?);
+    let entry = Entry::restored(state, fence(row, 8)?, count(row, 10)?, count(row, 13)?, at(11)?);
     let message = message(row)?;
     Ok(StoredMessage {
         message: OutboxMessage::from_stored(
@@ -180,10 +180,11 @@ fn message<'a>(row: &'a Row<'_>) -> rusqlite::Result<MessageRef<'a>> {
     })
 }
 
-fn fence(row: &Row<'_>) -> rusqlite::Result<Fence> {
+/// The fence, from two columns.
+pub(crate) fn fence(row: &Row<'_>, at: usize) -> rusqlite::Result<Fence> {
     Ok(Fence {
-        worker: WorkerId::new(row.get_ref(8)?.as_i64()?.cast_unsigned()),
-        attempt: count(row, 9)?,
+        worker: WorkerId::new(row.get_ref(at)?.as_i64()?.cast_unsigned()),
+        attempt: count(row, at + 1)?,
     })
 }
 

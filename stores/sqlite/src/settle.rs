@@ -1,40 +1,58 @@
 //! Settlements, renewals, dead letters put back, and purges: what happens to rows after the claim.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::time::Duration;
 
 use postbox::claim::Verdict;
 use postbox::store::{ClaimRef, MAX_BATCH, Settled, Settlement};
+use postbox::time::Instant;
 use rusqlite::params;
+use serde_json::Value;
 
 use crate::error::{Fault, SqliteError};
 use crate::job::Scope;
 use crate::options::in_range;
-use crate::rows::{DEAD, PENDING, limit, micros, worker};
+use crate::rows::{DEAD, PENDING, PUBLISHED, fence, limit, micros, worker};
 
-/// The fence, in every statement that a holder has run: which row, and under which claim.
+/// Which of the rows in a parameter are held, under which claim: the fence, in every statement of a holder.
 macro_rules! held {
-    ($verb:literal) => {
+    ($columns:literal) => {
         concat!(
-            $verb,
-            " WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3"
+            "SELECT ",
+            $columns,
+            " FROM json_each(?1) AS s CROSS JOIN postbox_outbox AS o ON o.seq = s.value ->> 0 \
+             WHERE o.state = 1 AND o.worker = s.value ->> 1 AND o.attempt = s.value ->> 2"
         )
     };
 }
 
-pub(crate) const COMPLETE: &str = held!("DELETE FROM postbox_outbox");
-/// 4 now.
-pub(crate) const KEEP: &str = held!("UPDATE postbox_outbox SET state = 2, holds = 0, settled_at = ?4");
-/// 4 state, 5 due, 6 settled at, 7 failures to add, 8 the error.
-pub(crate) const RETURN: &str = held!(
-    "UPDATE postbox_outbox SET state = ?4, due = ?5, settled_at = ?6, \
-     failures = min(failures + ?7, 4294967295), \
-     last_error = CASE WHEN ?8 = '' THEN last_error ELSE ?8 END"
+/// 1 the claims.
+pub(crate) const COMPLETE: &str = concat!(
+    "DELETE FROM postbox_outbox WHERE seq IN (",
+    held!("o.seq"),
+    ") RETURNING seq, worker, attempt"
 );
-/// 4 the lease's end. Never earlier than it was.
-pub(crate) const RENEW: &str = held!("UPDATE postbox_outbox SET due = max(due, ?4)");
+/// 1 the claims, each with 3 state, 4 due, 5 settled at, 6 failures to add, 7 the error. A row that is settled
+/// at [`GONE`] is deleted by its trigger.
+pub(crate) const SETTLE: &str = "UPDATE postbox_outbox AS o SET state = s.value ->> 3, \
+    due = coalesce(s.value ->> 4, due), settled_at = s.value ->> 5, holds = (s.value ->> 3) <> 2, \
+    failures = min(failures + (s.value ->> 6), 4294967295), \
+    last_error = CASE WHEN s.value ->> 7 = '' THEN last_error ELSE s.value ->> 7 END \
+    FROM json_each(?1) AS s \
+    WHERE o.seq = s.value ->> 0 AND o.state = 1 AND o.worker = s.value ->> 1 AND o.attempt = s.value ->> 2 \
+    RETURNING seq, worker, attempt";
+/// 1 the claims, 2 the lease's end. Never earlier than it was.
+pub(crate) const RENEW: &str = concat!(
+    "UPDATE postbox_outbox SET due = max(due, ?2) WHERE seq IN (",
+    held!("o.seq"),
+    ")"
+);
 /// 1 now, 2 id.
 pub(crate) const REQUEUE: &str = "UPDATE postbox_outbox SET state = 0, due = ?1, settled_at = NULL, failures = 0, \
     abandoned = 0, holds = 1 WHERE id = ?2 AND state = 3";
+/// When a row that no retention keeps was published: see the trigger `postbox_outbox_gone`.
+const GONE: i64 = -1;
 /// 1 published until, 2 how many.
 pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT seq FROM postbox_outbox \
     WHERE state = 2 AND settled_at <= ?1 ORDER BY settled_at LIMIT ?2)";
@@ -49,74 +67,120 @@ pub(crate) fn check(len: usize) -> Result<(), SqliteError> {
     )?)
 }
 
-/// Applies each verdict whose fence holds.
+/// Applies each verdict whose fence holds, in one statement. Of two for one claim the first counts. Rings when
+/// something can be claimed at once that could not before.
 pub(crate) fn settle(
     scope: &Scope<'_>,
     settlements: &[Settlement<i64>],
 ) -> Result<Settled, Fault<SqliteError>> {
+    let (now, keep) = (scope.now(), scope.outbox().retention().is_some());
+    let delete = !keep && settlements.iter().all(|one| one.verdict == Verdict::Complete);
     let mut settled = Settled::none();
+    let mut open = HashMap::with_capacity(settlements.len());
+    let mut rows = Rows::new();
     for (index, settlement) in settlements.iter().enumerate() {
-        if settle_one(scope, settlement)? {
-            settled.apply();
+        let claim = settlement.claim;
+        if let Slot::Vacant(slot) = open.entry((claim.key, claim.fence)) {
+            slot.insert(index);
         } else {
             settled.refuse(index);
+            continue;
         }
+        if delete {
+            rows.push(claim, &[]);
+        } else {
+            rows.push(claim, &target(settlement, now, keep));
+        }
+    }
+    let before = scope.connection.total_changes();
+    let mut own_changes = 0;
+    let mut statement = scope
+        .connection
+        .prepare_cached(if delete { COMPLETE } else { SETTLE })?;
+    statement.raw_bind_parameter(1, rows.json())?;
+    let mut applied = statement.raw_query();
+    while let Some(row) = applied.next()? {
+        let Some(index) = open.remove(&(row.get(0)?, fence(row, 1)?)) else {
+            continue;
+        };
+        settled.apply();
+        own_changes += match settlements.get(index).map(|one| one.verdict) {
+            // A trigger deletes it.
+            Some(Verdict::Complete) => 1 + u64::from(!delete && !keep),
+            // A trigger notes whether it goes on holding its key up.
+            Some(Verdict::Bury) => 2,
+            Some(Verdict::Retry { after } | Verdict::Release { after }) => u64::from(!after.is_zero()),
+            None => 0,
+        };
+    }
+    for refused in open.into_values() {
+        settled.refuse(refused);
+    }
+    // The triggers' changes count too: one more than our own is the next message of a key, set free.
+    if scope.connection.total_changes() - before > own_changes {
+        scope.ring();
     }
     Ok(settled)
 }
 
-/// Whether the fence held. Rings when something can be claimed at once that could not before.
-fn settle_one(scope: &Scope<'_>, settlement: &Settlement<i64>) -> rusqlite::Result<bool> {
-    let ClaimRef { key, fence } = settlement.claim;
-    let (holder, attempt) = (worker(fence.worker), fence.attempt);
-    let before = scope.connection.total_changes();
-    let error = settlement.error.as_str();
-    let give_back = |failures: i64, after: Duration| {
-        let due = micros(scope.now() + after);
-        let none = None::<i64>;
-        let mut statement = scope.connection.prepare_cached(RETURN)?;
-        statement.execute(params![key, holder, attempt, PENDING, due, none, failures, error])
+/// What [`SETTLE`] writes into a row: state, due, settled at, failures to add, error.
+fn target(settlement: &Settlement<i64>, now: Instant, keep: bool) -> [Value; 5] {
+    let (state, due, settled_at, failures) = match settlement.verdict {
+        Verdict::Complete => (PUBLISHED, None, Some(if keep { micros(now) } else { GONE }), 0),
+        Verdict::Retry { after } => (PENDING, Some(micros(now + after)), None, 1),
+        Verdict::Release { after } => (PENDING, Some(micros(now + after)), None, 0),
+        Verdict::Bury => (DEAD, Some(micros(now)), Some(micros(now)), 0),
     };
-    let (applied, own_changes) = match settlement.verdict {
-        Verdict::Complete if scope.outbox().retention().is_none() => {
-            let mut statement = scope.connection.prepare_cached(COMPLETE)?;
-            (statement.execute(params![key, holder, attempt])?, 1)
-        }
-        Verdict::Complete => {
-            let mut statement = scope.connection.prepare_cached(KEEP)?;
-            let now = micros(scope.now());
-            (statement.execute(params![key, holder, attempt, now])?, 1)
-        }
-        Verdict::Retry { after } => (give_back(1, after)?, u64::from(!after.is_zero())),
-        Verdict::Release { after } => (give_back(0, after)?, u64::from(!after.is_zero())),
-        Verdict::Bury => {
-            let now = micros(scope.now());
-            let mut statement = scope.connection.prepare_cached(RETURN)?;
-            let applied = statement.execute(params![key, holder, attempt, DEAD, now, now, 0, error])?;
-            // A trigger notes whether it goes on holding its key up.
-            (applied, 2)
-        }
+    let error = match settlement.verdict {
+        Verdict::Complete => "",
+        _ => settlement.error.as_str(),
     };
-    // The triggers' changes count too: one more than our own is the next message of the key, set free.
-    if scope.connection.total_changes() - before > own_changes {
-        scope.ring();
-    }
-    Ok(applied > 0)
+    [
+        state.into(),
+        due.into(),
+        settled_at.into(),
+        failures.into(),
+        error.into(),
+    ]
 }
 
-/// Moves the end of each lease whose fence holds. Returns how many that were.
+/// Moves the end of each lease whose fence holds, in one statement. Returns how many that were.
 pub(crate) fn renew(
     scope: &Scope<'_>,
     claims: &[ClaimRef<i64>],
     lease: Duration,
 ) -> Result<usize, Fault<SqliteError>> {
-    let until = micros(scope.now() + lease);
-    let mut statement = scope.connection.prepare_cached(RENEW)?;
-    let mut renewed = 0;
-    for ClaimRef { key, fence } in claims {
-        renewed += statement.execute(params![key, worker(fence.worker), fence.attempt, until])?;
+    let mut rows = Rows::new();
+    for claim in claims {
+        rows.push(*claim, &[]);
     }
-    Ok(renewed)
+    let mut statement = scope.connection.prepare_cached(RENEW)?;
+    Ok(statement.execute(params![rows.json(), micros(scope.now() + lease)])?)
+}
+
+/// Claims and what belongs to each, as JSON: how a table travels in one parameter.
+struct Rows(String);
+
+impl Rows {
+    const fn new() -> Self {
+        Self(String::new())
+    }
+
+    fn push(&mut self, ClaimRef { key, fence }: ClaimRef<i64>, more: &[Value]) {
+        use std::fmt::Write as _;
+        self.0.push(if self.0.is_empty() { '[' } else { ',' });
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "[{key},{},{}", worker(fence.worker), fence.attempt);
+        for value in more {
+            let _ = write!(self.0, ",{value}");
+        }
+        self.0.push(']');
+    }
+
+    fn json(mut self) -> String {
+        self.0.push(']');
+        self.0
+    }
 }
 
 /// Puts dead messages back. Returns how many were dead.

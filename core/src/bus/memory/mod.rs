@@ -1,5 +1,7 @@
 //! A bus within the process: for tests, and for services that live together.
 
+#[cfg(all(test, loom))]
+mod schedules;
 mod source;
 mod state;
 

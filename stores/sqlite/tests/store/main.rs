@@ -12,3 +12,4 @@ mod groups;
 mod model;
 mod repository;
 mod schema;
+mod threads;

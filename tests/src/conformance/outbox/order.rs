@@ -179,7 +179,7 @@ pub async fn several_workers_keep_the_order_of_every_key<H: StoreHarness>(harnes
                     fixture.clock.now() < give_up,
                     "messages are left that nobody is given"
                 );
-                sleep(fixture, Duration::from_millis(50)).await;
+                sleep(fixture, Duration::from_millis(500)).await;
             }
         }
     };
