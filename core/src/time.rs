@@ -67,9 +67,10 @@ impl core::ops::Sub<Duration> for Instant {
     }
 }
 
-/// `duration` in whole microseconds, saturating.
+/// `duration` in whole microseconds, saturating. Not by `as_micros`: 128 bits are dear on small cores.
 fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    let whole = duration.as_secs().saturating_mul(1_000_000);
+    whole.saturating_add(u64::from(duration.subsec_micros()))
 }
 
 /// Tells the time. What a store judges leases by, and what a [`Timer`](crate::runtime::Timer) sleeps by.

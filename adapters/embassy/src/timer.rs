@@ -31,9 +31,7 @@ pub struct EmbassyTimer;
 
 impl Clock for EmbassyTimer {
     fn now(&self) -> Instant {
-        let ticks = u128::from(EmbassyInstant::now().as_ticks());
-        let micros = ticks.saturating_mul(1_000_000) / u128::from(TICK_HZ);
-        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        Instant::from_micros(micros(EmbassyInstant::now().as_ticks()))
     }
 }
 
@@ -53,11 +51,20 @@ impl Timer for EmbassyTimer {
 #[cfg(feature = "alloc")]
 postbox::dyn_timer!(EmbassyTimer);
 
+/// Ticks in microseconds, rounded down; a multiplication where the rate divides a million.
+const fn micros(ticks: u64) -> u64 {
+    if 1_000_000 % TICK_HZ == 0 {
+        return ticks.saturating_mul(1_000_000 / TICK_HZ);
+    }
+    let whole = (ticks / TICK_HZ).saturating_mul(1_000_000);
+    whole.saturating_add(ticks % TICK_HZ * 1_000_000 / TICK_HZ)
+}
+
 /// A bite of `left`, in whole ticks, rounded up.
 fn ticks(left: Duration) -> embassy_time::Duration {
     let left = left.min(Duration::from_secs(BITE));
-    let ticks = (left.as_micros() * u128::from(TICK_HZ)).div_ceil(1_000_000);
-    embassy_time::Duration::from_ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
+    let part = (u64::from(left.subsec_micros()) * TICK_HZ).div_ceil(1_000_000);
+    embassy_time::Duration::from_ticks(left.as_secs().saturating_mul(TICK_HZ).saturating_add(part))
 }
 
 /// Starts tasks. An embassy task is what its `#[embassy_executor::task]` function made of it: a token, not a future,

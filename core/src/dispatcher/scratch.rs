@@ -5,7 +5,7 @@
 pub(super) const CHUNK: usize = crate::store::MAX_BATCH;
 /// The most messages of one pass: the lists live inside the future.
 #[cfg(not(feature = "alloc"))]
-pub(super) const CHUNK: usize = 8;
+pub(super) const CHUNK: usize = 4;
 
 /// One to [`CHUNK`] items.
 pub(super) struct Scratch<T> {
@@ -17,7 +17,7 @@ pub(super) struct Scratch<T> {
     len: usize,
 }
 
-impl<T> Scratch<T> {
+impl<T: Clone> Scratch<T> {
     /// Makes an item for each of `from` and its position, at most [`CHUNK`]; `None` when there are none.
     pub(super) fn collect<'s, S>(from: &'s [S], mut make: impl FnMut(usize, &'s S) -> T) -> Option<Self> {
         let first = from.first()?;
@@ -33,15 +33,19 @@ impl<T> Scratch<T> {
                     .collect(),
             })
         }
-        // Unused places hold the first item once more.
+        // Unused places hold the first item once more: copied, since making one is what costs.
         #[cfg(not(feature = "alloc"))]
-        Some(Self {
-            items: core::array::from_fn(|at| {
-                let (at, item) = from.get(at).map_or((0, first), |item| (at, item));
-                make(at, item)
-            }),
-            len: from.len().min(CHUNK),
-        })
+        {
+            let first = make(0, first);
+            let mut items = core::array::from_fn(|_| first.clone());
+            for (at, (place, item)) in items.iter_mut().zip(from).enumerate().skip(1) {
+                *place = make(at, item);
+            }
+            Some(Self {
+                items,
+                len: from.len().min(CHUNK),
+            })
+        }
     }
 
     pub(super) fn as_slice(&self) -> &[T] {

@@ -1,19 +1,22 @@
 //! `cargo xtask firmware`: builds the tests of `examples/firmware`, runs them under QEMU, and says which passed.
 
+mod budget;
+mod build;
 mod compiler;
 mod machine;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
-
-use compiler::Compiler;
 
 use crate::report::seconds;
 use crate::toolchain::cargo;
 
 const THUMBV7M: &str = "thumbv7m-none-eabi";
 const THUMBV6M: &str = "thumbv6m-none-eabi";
+
+/// How long a machine may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A test of the firmware on one machine.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +32,58 @@ struct Run {
 enum How {
     /// Virtual time that counts instructions and skips idle time; twice, and both must print the same.
     Virtual,
+    /// The same, each instruction 1024 ns; what it prints is held against the budget, with the sizes of `tasks`.
+    Counted,
+    /// No machine: the parts for devices are built for each of [`PORTABLE`].
+    Portable,
+    /// Real time, until it ends.
+    Alone,
+    /// By the program of the host that has the binary's name, with these arguments after the machine and the binary.
+    Host(&'static [&'static str]),
+    /// The same, and the program of `examples/bridge` as the last argument.
+    Bridge(&'static [&'static str]),
 }
+
+/// A thousand messages, the first acknowledgement of every fiftieth swallowed.
+const SERIAL: How = How::Host(&["1000", "50"]);
+/// Ten resets, at moments that this seed draws.
+const RESETS: How = How::Host(&["10", "1"]);
+
+/// What devices run on: with and without compare-and-swap, with an operating system and without.
+const PORTABLE: &[&str] = &[
+    THUMBV6M,
+    THUMBV7M,
+    "thumbv7em-none-eabihf",
+    "riscv32imac-unknown-none-elf",
+    "riscv32imc-unknown-none-elf",
+    "wasm32-unknown-unknown",
+];
 
 /// Every run, in the order of cost.
 const RUNS: &[Run] = &[
     run("tasks", "mps2-an385", THUMBV7M, How::Virtual),
     run("tasks", "lm3s6965evb", THUMBV7M, How::Virtual),
     run("tasks", "microbit", THUMBV6M, How::Virtual),
+    run("backstop", "mps2-an385", THUMBV7M, How::Virtual),
+    run("uart", "mps2-an385", THUMBV7M, SERIAL),
+    run("uart", "lm3s6965evb", THUMBV7M, SERIAL),
+    run("uart", "microbit", THUMBV6M, SERIAL),
+    run("device", "mps2-an385", THUMBV7M, RESETS),
+    run("bridge", "mps2-an385", THUMBV7M, How::Bridge(&["10", "2"])),
+    run("bench", "mps2-an385", THUMBV7M, How::Counted),
+    run("powercut", "mps2-an385", THUMBV7M, How::Alone),
+    run("portable", "every target", THUMBV6M, How::Portable),
 ];
+
+impl Run {
+    /// The binary that it runs: the bridge is tested with the device's.
+    const fn binary(&self) -> &'static str {
+        match self.how {
+            How::Bridge(_) => "device",
+            _ => self.test,
+        }
+    }
+}
 
 const fn run(test: &'static str, machine: &'static str, target: &'static str, how: How) -> Run {
     Run {
@@ -79,7 +126,12 @@ fn all(firmware: &Path, runs: &[Run]) -> Result<(), String> {
         let name = format!("{} on {}", run.test, run.machine);
         println!("\n==> {name}");
         let started = Instant::now();
-        let result = build(firmware, *run).and_then(|elf| execute(*run, &elf));
+        let result = match run.how {
+            How::Portable => PORTABLE
+                .iter()
+                .try_for_each(|target| build::portable(firmware, target)),
+            _ => build::binary(firmware, *run).and_then(|elf| execute(firmware, *run, &elf)),
+        };
         let took = seconds(started.elapsed());
         match result {
             Ok(()) => println!("<== {name} passed in {took}"),
@@ -97,48 +149,71 @@ fn all(firmware: &Path, runs: &[Run]) -> Result<(), String> {
     }
 }
 
-/// Builds one binary for one machine; returns where it is until the next build.
-fn build(firmware: &Path, run: Run) -> Result<PathBuf, String> {
-    let compiler = Compiler::find(run.target)?;
-    let target = firmware.join("target").join(compiler.name());
-    let mut command = Command::new(cargo());
-    command
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "firmware",
-        ])
-        .args([
-            "--bin",
-            run.test,
-            "--features",
-            run.machine,
-            "--target",
-            run.target,
-        ])
-        .current_dir(firmware)
-        .env("CARGO_TARGET_DIR", &target);
-    compiler.configure(&mut command, run.target);
-    let status = command
-        .status()
-        .map_err(|error| format!("cargo did not start: {error}"))?;
-    if !status.success() {
-        return Err(format!("the build failed: {status}"));
+/// Sizes of `tasks` on two machines; neither may have any part of an allocator.
+fn sizes(firmware: &Path) -> Result<Vec<budget::Figure>, String> {
+    let mut figures = Vec::new();
+    for (name, machine, target) in [
+        ("tasks thumbv7m", "mps2-an385", THUMBV7M),
+        ("tasks thumbv6m", "microbit", THUMBV6M),
+    ] {
+        let elf = build::binary(firmware, run("tasks", machine, target, How::Virtual))?;
+        let elf = std::fs::read(&elf).map_err(|error| format!("{}: {error}", elf.display()))?;
+        if budget::allocates(&elf) {
+            return Err(format!("{name} has an allocator"));
+        }
+        figures.extend(budget::sizes(name, &elf)?);
     }
-    Ok(target.join(run.target).join("release").join(run.test))
+    Ok(figures)
 }
 
-fn execute(run: Run, elf: &Path) -> Result<(), String> {
-    let patience = Duration::from_secs(120);
+/// Runs the host's program for a binary.
+fn hosted(
+    firmware: &Path,
+    run: Run,
+    elf: &Path,
+    arguments: &[&str],
+    last: Option<&Path>,
+) -> Result<(), String> {
+    let mut host = Command::new(cargo());
+    host.args(["run", "--quiet", "--release", "--locked", "--package", "host"])
+        .args(["--bin", run.binary(), "--", run.machine])
+        .arg(elf)
+        .args(arguments)
+        .args(last)
+        .current_dir(firmware)
+        .env("CARGO_TARGET_DIR", firmware.join("target/host"));
+    let mut host = host
+        .spawn()
+        .map_err(|error| format!("cargo did not start: {error}"))?;
+    let status = machine::wait(&mut host, PATIENCE)?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("the host ended with {status}"))
+    }
+}
+
+fn execute(firmware: &Path, run: Run, elf: &Path) -> Result<(), String> {
     match run.how {
+        How::Portable => Ok(()),
+        How::Counted => {
+            let counted = machine::run(run.machine, elf, &["-icount", "shift=10,sleep=off"], PATIENCE)?;
+            let mut figures = sizes(firmware)?;
+            figures.extend(budget::printed(&counted));
+            print!("{}", budget::check(&firmware.join("budget.txt"), &figures)?);
+            Ok(())
+        }
+        How::Alone => {
+            print!("{}", machine::run(run.machine, elf, &[], PATIENCE)?);
+            Ok(())
+        }
+        How::Host(arguments) => hosted(firmware, run, elf, arguments, None),
+        How::Bridge(arguments) => hosted(firmware, run, elf, arguments, Some(&build::bridge(firmware)?)),
         How::Virtual => {
             let icount = ["-icount", "shift=4,sleep=off"];
-            let first = machine::run(run.machine, elf, &icount, patience)?;
+            let first = machine::run(run.machine, elf, &icount, PATIENCE)?;
             print!("{first}");
-            let second = machine::run(run.machine, elf, &icount, patience)?;
+            let second = machine::run(run.machine, elf, &icount, PATIENCE)?;
             if first == second {
                 Ok(())
             } else {

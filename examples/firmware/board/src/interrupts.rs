@@ -1,7 +1,6 @@
 //! Interrupts without a crate of the chip's registers: all come to one handler, which asks the drivers in turn.
 
 /// Enables an interrupt by number.
-#[cfg(feature = "mps2-an385")]
 pub(crate) fn enable(number: u16) {
     #[derive(Clone, Copy)]
     struct Number(u16);
@@ -17,10 +16,16 @@ pub(crate) fn enable(number: u16) {
 
 #[cortex_m_rt::exception]
 unsafe fn DefaultHandler(number: i16) {
+    if crate::uart::on_interrupt(number) {
+        return;
+    }
+    #[cfg(feature = "net")]
+    if crate::nic::on_interrupt(number) {
+        return;
+    }
     #[cfg(feature = "mps2-an385")]
     if crate::time::on_interrupt(number) {
         return;
     }
-    let _ = number;
     crate::qemu::exit(103)
 }
