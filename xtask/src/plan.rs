@@ -118,6 +118,17 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
         ),
     ];
     steps.extend(simulation::steps());
+    steps.push(Step::cargo(
+        "benchmarks: criterion, once each",
+        "bench -p postbox-benches -- --test",
+    ));
+    steps.push(postgres::needed(
+        Step::cargo(
+            "benchmarks: tables, once and small",
+            "run --release -p postbox-benches --bin measure -- --smoke",
+        ),
+        no_server,
+    ));
     steps
 }
 
