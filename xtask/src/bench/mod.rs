@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::plan::Step;
 use crate::postgres::{self, Durability};
 use crate::toolchain::{cargo, workspace_root};
 use table::Tables;
@@ -33,6 +34,20 @@ pub(crate) fn bench(check: bool, smoke: bool, suites: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Every benchmark, once and small: whether it runs, not how fast.
+pub(crate) fn smoke() -> [Step; 2] {
+    [
+        Step::cargo(
+            "benchmarks: criterion, once each",
+            "bench -p postbox-benches -- --test",
+        ),
+        Step::cargo(
+            "benchmarks: tables, once and small",
+            "run --release -p postbox-benches --bin measure -- --smoke",
+        ),
+    ]
 }
 
 fn measure(root: &Path, smoke: bool, suites: &[String]) -> Result<(), String> {
