@@ -27,6 +27,16 @@ impl Effort {
         }
     }
 
+    /// For a program that measures one suite: how much of it the command line asks for, `[--smoke] [suite]...`; `None`
+    /// when it asks for other suites only.
+    pub fn asked_for(suite: &str) -> Option<Self> {
+        let (flags, suites): (Vec<String>, Vec<String>) = std::env::args()
+            .skip(1)
+            .partition(|argument| argument.starts_with("--"));
+        let effort = if flags.is_empty() { Self::Full } else { Self::Smoke };
+        (suites.is_empty() || suites.iter().any(|asked| asked == suite)).then_some(effort)
+    }
+
     /// How often each contender has its turn: figures are medians of so many.
     pub fn rounds(self) -> usize {
         self.pick(1, 7)

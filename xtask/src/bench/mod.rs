@@ -17,7 +17,13 @@ use crate::toolchain::{cargo, workspace_root};
 use table::Tables;
 
 /// Programs that measure, each beside what it is compared with: a manifest, and what is said to it.
-const PROGRAMS: &[&str] = &["benches/Cargo.toml", "benches/peers/join/Cargo.toml"];
+const PROGRAMS: &[&str] = &[
+    "benches/Cargo.toml",
+    "benches/peers/join/Cargo.toml",
+    "benches/peers/memory/Cargo.toml",
+    "benches/peers/postgres/Cargo.toml",
+    "benches/peers/sqlite/Cargo.toml",
+];
 
 /// `cargo xtask bench [suite]...`; `--check` counts, `--smoke` runs everything once and writes nothing.
 pub(crate) fn bench(check: bool, smoke: bool, suites: &[String]) -> ExitCode {

@@ -17,11 +17,14 @@ pub(crate) fn prepare(rows: u64) -> Result<Box<dyn FnOnce() -> Result<(), Failur
     let message = |row| (format!("message-{row:012}"), vec![7; PAYLOAD]).into();
     let messages = (0..rows).map(message).collect();
     let insert = async { outbox.insert_messages(messages, &mut ()).await };
-    runtime.block_on(insert).map_err(|error| format!("mailroom: {error:?}"))?;
+    runtime
+        .block_on(insert)
+        .map_err(|error| format!("mailroom: {error:?}"))?;
     let producer = Producer::new(outbox, Transport::new(Nowhere));
     Ok(Box::new(move || {
         let done = runtime.block_on(producer.run(Default::default()));
-        done.map(drop).map_err(|error| format!("mailroom: {error:?}").into())
+        done.map(drop)
+            .map_err(|error| format!("mailroom: {error:?}").into())
     }))
 }
 

@@ -9,7 +9,9 @@ use std::alloc::System;
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
 use postbox::id::WorkerId;
 use postbox::store::HasOutboxStore;
-use postbox_benches::{Contender, Effort, Failure, Figures, Filled, Nowhere, nanoseconds, side_by_side, spin};
+use postbox_benches::{
+    Contender, Effort, Failure, Figures, Filled, Nowhere, nanoseconds, side_by_side, spin,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -29,15 +31,8 @@ const CONTENDERS: [(&str, Prepare); 4] = [
 ];
 
 fn main() -> Result<(), Failure> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let suites: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    if !suites.is_empty() && !suites.iter().any(|suite| *suite == "dispatch") {
+    let Some(effort) = Effort::asked_for("dispatch") else {
         return Ok(());
-    }
-    let effort = if arguments.iter().any(|argument| argument == "--smoke") {
-        Effort::Smoke
-    } else {
-        Effort::Full
     };
     let mut figures = Figures::printed();
     let rows: u64 = effort.pick(1_000, 100_000);
@@ -48,7 +43,13 @@ fn main() -> Result<(), Failure> {
             done.map(|()| each)
         })
     });
-    side_by_side(&mut figures, "memory-peers", "ns a message", effort.rounds(), contenders.into())?;
+    side_by_side(
+        &mut figures,
+        "memory-peers",
+        "ns a message",
+        effort.rounds(),
+        contenders.into(),
+    )?;
     for (name, prepare) in CONTENDERS {
         let work = prepare(rows)?;
         let region = Region::new(ALLOCATOR);

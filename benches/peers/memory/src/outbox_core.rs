@@ -12,7 +12,13 @@ use postbox_benches::{Failure, spin};
 use crate::{BATCH, PAYLOAD};
 
 pub(crate) fn prepare(rows: u64) -> Result<Box<dyn FnOnce() -> Result<(), Failure>>, Failure> {
-    let event = |_| Event::new(EventType::new("order.placed"), Payload::new(vec![7_u8; PAYLOAD]), None);
+    let event = |_| {
+        Event::new(
+            EventType::new("order.placed"),
+            Payload::new(vec![7_u8; PAYLOAD]),
+            None,
+        )
+    };
     let queue = Queue(Mutex::new((0..rows).map(event).collect()));
     let mut config = OutboxConfig::default();
     config.batch_size = BATCH;
