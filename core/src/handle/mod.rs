@@ -5,7 +5,11 @@
 mod owned;
 
 use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
+
+use pin_project_lite::pin_project;
 
 use crate::id::Excerpt;
 use crate::join::{Either, race};
@@ -66,11 +70,35 @@ pub trait Link {
 /// # Cancel safety
 /// Dropping it drops what runs in it: its claims lapse, and the next backstop takes them over. The handle then
 /// says [`StopError::RuntimeEnded`].
-pub async fn run<L: Link>(link: &L, running: impl Future<Output = Result<L::Report, L::Error>>) {
-    // Dropped last: whoever sees the end sees the parts of the backstop freed.
-    let mut ending = Ending { link, result: None };
-    if let Either::B(result) = race(link.aborted(), survive(running)).await {
-        ending.result = Some(result);
+pub fn run<L: Link>(
+    link: &L,
+    running: impl Future<Output = Result<L::Report, L::Error>>,
+) -> impl Future<Output = ()> {
+    // No `async fn`: each would keep a copy of what it is given, in the memory of the task.
+    Running {
+        race: race(link.aborted(), survive(running)),
+        ending: Ending { link, result: None },
+    }
+}
+
+pin_project! {
+    struct Running<'a, L: Link, F> {
+        #[pin]
+        race: F,
+        // Dropped last: whoever sees the end sees the parts of the backstop freed.
+        ending: Ending<'a, L>,
+    }
+}
+
+impl<L: Link, F: Future<Output = Either<(), Survived<L>>>> Future for Running<'_, L, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if let Either::B(survived) = ready!(this.race.poll(cx)) {
+            this.ending.result = Some(outcome(survived));
+        }
+        Poll::Ready(())
     }
 }
 
@@ -173,28 +201,61 @@ impl<L: Link> Link for &L {
     }
 }
 
-/// Runs to the end; with `std` a panic inside is an error.
-async fn survive<R, E>(running: impl Future<Output = Result<R, E>>) -> Result<R, StopError<E>> {
-    #[cfg(feature = "std")]
-    {
-        use futures_util::FutureExt;
-        let caught = core::panic::AssertUnwindSafe(running).catch_unwind().await;
-        match caught {
+#[cfg(feature = "std")]
+use with_std::{Survived, outcome, survive};
+#[cfg(not(feature = "std"))]
+use without_std::{Survived, outcome, survive};
+
+#[cfg(feature = "std")]
+mod with_std {
+    //! A panic inside is an error.
+
+    use alloc::boxed::Box;
+    use alloc::string::String;
+    use core::any::Any;
+    use core::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+
+    use super::{Link, StopError};
+    use crate::id::Excerpt;
+
+    pub(super) type Survived<L> =
+        Result<Result<<L as Link>::Report, <L as Link>::Error>, Box<dyn Any + Send>>;
+
+    pub(super) fn survive<F: Future>(running: F) -> futures_util::future::CatchUnwind<AssertUnwindSafe<F>> {
+        AssertUnwindSafe(running).catch_unwind()
+    }
+
+    pub(super) fn outcome<R, E>(
+        survived: Result<Result<R, E>, Box<dyn Any + Send>>,
+    ) -> Result<R, StopError<E>> {
+        match survived {
             Ok(result) => result.map_err(StopError::Failed),
             Err(panic) => Err(StopError::Panicked {
                 message: Excerpt::new(said(&*panic)),
             }),
         }
     }
-    #[cfg(not(feature = "std"))]
-    running.await.map_err(StopError::Failed)
+
+    fn said(panic: &(dyn Any + Send)) -> &str {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message")
+    }
 }
 
-#[cfg(feature = "std")]
-fn said(panic: &(dyn core::any::Any + Send)) -> &str {
-    let text = panic
-        .downcast_ref::<alloc::string::String>()
-        .map(alloc::string::String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
+#[cfg(not(feature = "std"))]
+mod without_std {
+    use super::{Link, StopError};
+
+    pub(super) type Survived<L> = Result<<L as Link>::Report, <L as Link>::Error>;
+
+    pub(super) fn survive<F: Future>(running: F) -> F {
+        running
+    }
+
+    pub(super) fn outcome<R, E>(survived: Result<R, E>) -> Result<R, StopError<E>> {
+        survived.map_err(StopError::Failed)
+    }
 }
