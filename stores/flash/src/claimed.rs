@@ -71,6 +71,12 @@ pub(crate) fn id(device: &str, sequence: u64) -> String<ID> {
     id
 }
 
+/// The number in an id that [`id`] made.
+#[cfg(feature = "alloc")]
+pub(crate) fn sequence(device: &str, id: &str) -> Option<u64> {
+    id.strip_prefix(device)?.strip_prefix('-')?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

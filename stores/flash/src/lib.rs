@@ -45,17 +45,20 @@
 #![forbid(unsafe_code)]
 #![allow(async_fn_in_trait)]
 
+mod bell;
 mod claimed;
 mod error;
 mod item;
 mod log;
+#[cfg(feature = "alloc")]
+mod operator;
 mod outbox;
 mod store;
 mod window;
 
+pub use bell::FlashWatch;
 pub use claimed::FlashClaimed;
 pub use error::FlashError;
 pub use item::{ITEM_OVERHEAD, NewMessage};
 pub use log::RESERVED;
 pub use outbox::{DeadLetters, FlashKey, FlashOutbox, MAX_DEVICE_BYTES};
-pub use store::FlashWatch;

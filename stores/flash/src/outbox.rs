@@ -4,13 +4,13 @@ use core::ops::Range;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::mutex::Mutex;
-use embassy_sync::signal::Signal;
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use postbox::claim::{Entry, State};
 use postbox::id::check_text;
 use postbox::time::Clock;
 
 use crate::FlashError;
+use crate::bell::Bell;
 use crate::item::NewMessage;
 use crate::log::Log;
 use crate::window::Window;
@@ -36,6 +36,8 @@ pub enum DeadLetters {
     /// again. A window full of dead letters publishes nothing more.
     #[default]
     Keep,
+    /// The same, and it holds up the later messages of its key: where order is worth more than progress.
+    Block,
     /// It is taken out of flash, and counted. For devices that nobody looks at.
     Drop,
 }
@@ -58,7 +60,7 @@ pub enum DeadLetters {
 pub struct FlashOutbox<M: RawMutex, F, C, const ITEM: usize, const WINDOW: usize = 8, const BATCH: usize = 4>
 {
     pub(crate) inner: Mutex<M, Inner<F, ITEM, WINDOW>>,
-    pub(crate) hint: Signal<M, ()>,
+    pub(crate) hint: Bell<M>,
     pub(crate) clock: C,
     pub(crate) device: &'static str,
 }
@@ -102,7 +104,7 @@ where
         };
         Ok(Self {
             inner: Mutex::new(inner),
-            hint: Signal::new(),
+            hint: Bell::new(),
             clock,
             device,
         })
@@ -130,7 +132,7 @@ where
     pub async fn enqueue(&self, message: NewMessage<'_>) -> Result<FlashKey, FlashError<F::Error>> {
         let pushed = self.inner.lock().await.log.push(&message).await;
         if pushed.is_ok() {
-            self.hint.signal(());
+            self.hint.ring();
         }
         pushed.map(FlashKey)
     }
@@ -161,13 +163,13 @@ where
     pub async fn requeue(&self, key: FlashKey) -> bool {
         let mut inner = self.inner.lock().await;
         let now = self.clock.now();
-        let Some(mut entry) = inner.window.get(key.0) else {
+        let Some(mut entry) = inner.window.entry(key.0) else {
             return false;
         };
         let requeued = entry.requeue(now);
         if requeued {
             inner.window.set(key.0, entry);
-            self.hint.signal(());
+            self.hint.ring();
         }
         requeued
     }
@@ -179,7 +181,7 @@ where
     pub async fn remove(&self, key: FlashKey) -> Result<bool, FlashError<F::Error>> {
         let mut inner = self.inner.lock().await;
         let dead = |entry: Entry| matches!(entry.state(), State::Dead { .. });
-        if !inner.window.get(key.0).is_some_and(dead) {
+        if !inner.window.entry(key.0).is_some_and(dead) {
             return Ok(false);
         }
         inner.take_out(|sequence| sequence == key.0).await?;

@@ -56,6 +56,43 @@ pub trait StoreHarness {
         false
     }
 
+    /// Capability: claims are kept. Whether a durable store keeps leases, fences, counts and dead letters over a crash,
+    /// instead of finding all that was not published pending, as if it had never been claimed.
+    fn keeps_claims(&self) -> bool {
+        true
+    }
+
+    /// Capability: births. Whether a commit can claim what it stores.
+    fn births(&self) -> bool {
+        true
+    }
+
+    /// Capability: delays. Whether a message may become due later than it was committed.
+    fn delays(&self) -> bool {
+        true
+    }
+
+    /// Capability: retention. Whether published messages can be kept for a while.
+    fn retention(&self) -> bool {
+        true
+    }
+
+    /// Capability: ids of the committer's choice, and so ids that are taken. Otherwise the store makes them.
+    fn takes_ids(&self) -> bool {
+        true
+    }
+
+    /// Capability: ages. Whether the store knows when a message was committed that nobody has claimed yet.
+    fn knows_ages(&self) -> bool {
+        true
+    }
+
+    /// Capability: what is free is claimed by due time. Whether it is claimed in commit order instead, whenever it
+    /// became due.
+    fn claims_in_commit_order(&self) -> bool {
+        false
+    }
+
     /// How many random histories the model test tries; fewer where one takes long.
     fn cases(&self) -> u32 {
         256
@@ -71,6 +108,14 @@ pub type KeyOf<H> = <StoreOf<H> as OutboxStore>::Key;
 #[doc(hidden)]
 pub fn run<F: Future<Output = ()>>(clock: &VirtualClock, check: F) {
     postbox::testing::run(clock, check).expect("nothing in the check waits for what will never come");
+}
+
+/// Whether a check can run; otherwise says why not.
+pub(crate) fn can(check: &str, has: bool, lacking: &str) -> bool {
+    if !has {
+        skip(check, lacking);
+    }
+    has
 }
 
 /// Says on standard error that a check did not run, and why.
@@ -93,6 +138,7 @@ macro_rules! outbox_conformance {
             the_oldest_are_claimed_first_and_returned_in_commit_order
             what_was_due_first_is_claimed_first
             a_claim_carries_the_message_as_it_was_committed
+            the_age_of_a_message_counts_from_its_commit
             claims_by_id_skip_what_is_not_free
             claims_by_id_keep_to_the_limit_and_to_commit_order
             claims_take_no_more_than_their_limit
@@ -134,6 +180,7 @@ macro_rules! outbox_conformance {
             an_id_is_taken_as_long_as_its_message_is_kept
             counts_listings_and_look_ups_agree
             a_reopened_store_has_everything_it_had
+            a_reopened_store_that_keeps_no_claims_has_every_message_pending
             a_commit_rings
             a_commit_that_is_born_claimed_frees_nothing_to_wait_for
             settling_the_head_rings_for_the_next
