@@ -289,8 +289,7 @@ macro_rules! __timer_conformance {
         #[test]
         fn $check() {
             let harness = $harness;
-            let timer = $crate::conformance::timer::TimerHarness::timer(&harness);
-            $crate::conformance::timer::TimerHarness::run(&harness, $crate::conformance::timer::$check(&timer));
+            $crate::conformance::timer::TimerHarness::run(&harness, $crate::conformance::timer::$check(&harness));
         }
     )* };
 }
