@@ -25,7 +25,7 @@ pub struct BackstopTask<M: RawMutex, R, E> {
 }
 
 impl<M: RawMutex, R, E> BackstopTask<M, R, E> {
-    /// For a task that has not been spawned.
+    /// For a task that has not been spawned: see the [crate].
     pub const fn new() -> Self {
         Self {
             stop: Signal::new(),
@@ -34,7 +34,7 @@ impl<M: RawMutex, R, E> BackstopTask<M, R, E> {
         }
     }
 
-    /// Runs a backstop (or anything else that ends at a shutdown): the body of the task.
+    /// Runs a backstop (or anything else that ends at a shutdown): the body of the task. See the [crate].
     ///
     /// # Cancel safety
     /// As [`postbox::handle::run`].

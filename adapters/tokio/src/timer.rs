@@ -54,7 +54,7 @@ postbox::dyn_timer!(TokioTimer);
 pub struct TokioSpawner(Handle);
 
 impl TokioSpawner {
-    /// Onto the runtime that the caller runs on.
+    /// Onto the runtime that the caller runs on: see [`TokioSpawner`].
     ///
     /// # Errors
     /// [`TryCurrentError`] outside of a runtime.

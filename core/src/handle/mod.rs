@@ -18,7 +18,7 @@ use crate::runtime::Timer;
 #[cfg(feature = "alloc")]
 pub use owned::{BackstopHandle, Owned, Shutdown, Supervised, supervise};
 
-/// A backstop did not stop gracefully.
+/// A backstop did not stop gracefully: what [`Handle::stop`] returns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StopError<E> {
@@ -69,7 +69,7 @@ pub trait Link {
 ///
 /// # Cancel safety
 /// Dropping it drops what runs in it: its claims lapse, and the next backstop takes them over. The handle then
-/// says [`StopError::RuntimeEnded`].
+/// says [`StopError::RuntimeEnded`]. An example: [`supervise`].
 pub fn run<L: Link>(
     link: &L,
     running: impl Future<Output = Result<L::Report, L::Error>>,
@@ -115,7 +115,7 @@ impl<L: Link> Drop for Ending<'_, L> {
     }
 }
 
-/// Stops the task at the other end of a [`Link`]. Adapters give it its timer and a shorter name.
+/// Stops the task at the other end of a [`Link`]: see [`supervise`]. Adapters give it its timer and a shorter name.
 ///
 /// # Drop
 /// Dropping it is a graceful stop that nobody waits for: the task finishes what is in hand, settles, gives back

@@ -48,7 +48,7 @@ impl<M: RawMutex> Bell<M> {
 
 /// Hears every hint that came since it last listened, once; [`OutboxStore::wakeup`](postbox::store::OutboxStore::wakeup)
 /// hands it out. Any number may listen; beyond two they wake each other now and then, which costs a look and loses
-/// nothing.
+/// nothing. The [crate] has an example.
 pub struct FlashWatch<'o, M: RawMutex> {
     bell: &'o Bell<M>,
     seen: u32,

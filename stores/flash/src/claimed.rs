@@ -12,7 +12,7 @@ use crate::outbox::{FlashKey, MAX_DEVICE_BYTES};
 /// The longest id: the device's name, a hyphen, twenty digits.
 const ID: usize = MAX_DEVICE_BYTES + 21;
 
-/// A claimed message.
+/// A claimed message: see the [crate].
 #[derive(Clone, Debug)]
 pub struct FlashClaimed<const ITEM: usize> {
     pub(crate) id: String<ID>,

@@ -15,21 +15,21 @@ use crate::item::NewMessage;
 use crate::log::Log;
 use crate::window::Window;
 
-/// The longest name of a device, in bytes.
+/// The longest name of a device, in bytes: see [`FlashOutbox::open`].
 pub const MAX_DEVICE_BYTES: usize = 32;
 
-/// Names a message: its sequence number, which no other ever has.
+/// Names a message: its sequence number, which no other ever has. See the [crate].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlashKey(pub(crate) u64);
 
 impl FlashKey {
-    /// The sequence number; the id of the message is the device's name, a hyphen, and this.
+    /// The sequence number; the id of the message is the device's name, a hyphen, and this: see the [crate].
     pub const fn sequence(self) -> u64 {
         self.0
     }
 }
 
-/// What becomes of a message that is given up.
+/// What becomes of a message that is given up: see the [crate].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeadLetters {
     /// It stays in flash and in the window, until it is put back or removed, or until the next reset makes it pending
@@ -42,7 +42,7 @@ pub enum DeadLetters {
     Drop,
 }
 
-/// An outbox in a region of NOR flash.
+/// An outbox in a region of NOR flash. The [crate] has an example.
 ///
 /// `ITEM` is the longest message in bytes, its text and 16 bytes included; `WINDOW` how many messages may be in flight,
 /// wait for a retry or be dead at a time (others wait their turn in flash); `BATCH` how many a claim hands out. The
@@ -84,10 +84,12 @@ where
 
     /// Opens the outbox in a region of the flash: at least four pages, nothing else's. An erased region is an empty
     /// outbox. A page whose marks are neither written nor erased was cut off while it was erased, and is erased again:
-    /// so do not open a region that holds something else. `device` begins the ids of its messages; of two devices that publish to one bus no two may share it.
+    /// so do not open a region that holds something else. `device` begins the ids of its messages; of two devices that
+    /// publish to one bus no two may share it. See the [crate].
     ///
     /// # Errors
-    /// [`FlashError::Corrupted`] for what is no outbox (a fresh emulator shows zeros, not erased flash); [`FlashError::Region`]; an over-long or blank device.
+    /// [`FlashError::Corrupted`] for what is no outbox (a fresh emulator shows zeros, not erased flash);
+    /// [`FlashError::Region`]; an over-long or blank device.
     pub async fn open(
         flash: F,
         region: Range<u32>,
@@ -110,13 +112,13 @@ where
         })
     }
 
-    /// Says what becomes of messages that are given up.
+    /// Says what becomes of messages that are given up: see the [crate].
     pub fn with_dead_letters(mut self, dead: DeadLetters) -> Self {
         self.inner.get_mut().dead = dead;
         self
     }
 
-    /// Erases a region: whatever was in it is lost, and an empty outbox can be opened there.
+    /// Erases a region: whatever was in it is lost, and an empty outbox can be opened there. See the [crate].
     ///
     /// # Errors
     /// [`FlashError::Flash`].
@@ -124,7 +126,7 @@ where
         Log::<F, ITEM>::format(flash, region).await
     }
 
-    /// Stores a message. When this returns `Ok`, it is in flash.
+    /// Stores a message. When this returns `Ok`, it is in flash. See the [crate].
     ///
     /// # Errors
     /// [`FlashError::Full`], [`FlashError::TooLong`], a bad part, or the flash's own; nothing is lost by any. After the
@@ -137,7 +139,7 @@ where
         pushed.map(FlashKey)
     }
 
-    /// How many messages are in flash, dead letters included.
+    /// How many messages are in flash, dead letters included: see the [crate].
     ///
     /// # Errors
     /// The flash's.
@@ -154,12 +156,12 @@ where
         Ok(stored)
     }
 
-    /// How many dead letters were dropped since the last reset.
+    /// How many dead letters were dropped since the last reset: see the [crate].
     pub async fn dropped(&self) -> u64 {
         self.inner.lock().await.dropped
     }
 
-    /// Puts a dead letter back, due now, failures at zero. `false` when it is not dead.
+    /// Puts a dead letter back, due now, failures at zero. `false` when it is not dead. See the [crate].
     pub async fn requeue(&self, key: FlashKey) -> bool {
         let mut inner = self.inner.lock().await;
         let now = self.clock.now();
@@ -174,7 +176,7 @@ where
         requeued
     }
 
-    /// Takes a dead letter out for good. `false` when it is not dead.
+    /// Takes a dead letter out for good. `false` when it is not dead. See the [crate].
     ///
     /// # Errors
     /// The flash's.
@@ -189,7 +191,7 @@ where
         Ok(true)
     }
 
-    /// The flash, for another use.
+    /// The flash, for another use: see the [crate].
     pub fn into_flash(self) -> F {
         self.inner.into_inner().log.into_flash()
     }

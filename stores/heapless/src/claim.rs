@@ -14,6 +14,7 @@ use crate::schedule::Turn;
 use crate::slot::{HeaplessKey, Index, List, Stored};
 
 /// A claimed message: a copy, since its place may be given to another message when the lease has lapsed.
+/// The [crate] has an example.
 #[derive(Clone, Debug)]
 pub struct HeaplessClaimed<const TEXT: usize, const PAYLOAD: usize> {
     message: Stored<TEXT, PAYLOAD>,

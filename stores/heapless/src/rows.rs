@@ -12,7 +12,7 @@ use crate::HeaplessOptions;
 use crate::slot::{HeaplessKey, Index, List, Slot};
 use crate::table::Table;
 
-/// How many messages stand where.
+/// How many messages stand where: see the [crate].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaplessCounts {
     /// Waiting for a claim.
