@@ -64,6 +64,12 @@ where
         settled
     }
 
+    /// Of what is tracked in RAM; whatever else lies in flash is due.
+    async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {
+        let inner = self.inner.lock().await;
+        Ok(inner.window.next_due(self.clock.now()))
+    }
+
     fn max_batch(&self) -> usize {
         BATCH
     }

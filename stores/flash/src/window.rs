@@ -1,8 +1,11 @@
 //! What is known of messages that were claimed since the last reset: in RAM, for a few at a time.
 
+use core::time::Duration;
+
 use heapless::Vec;
 use postbox::claim::{Entry, Status};
 use postbox::id::Excerpt;
+use postbox::time::Instant;
 
 /// One message.
 #[derive(Clone, Debug)]
@@ -65,6 +68,12 @@ impl<const WINDOW: usize> Window<WINDOW> {
         if let Some(at) = self.0.iter().position(|tracked| tracked.sequence == sequence) {
             self.0.swap_remove(at);
         }
+    }
+
+    /// How long until the first of those that are not due becomes due, or its lease ends.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Duration> {
+        let dues = self.0.iter().filter_map(|tracked| tracked.entry.due());
+        dues.filter(|due| *due > now).min().map(|due| due.since(now))
     }
 
     /// A message that was given up.

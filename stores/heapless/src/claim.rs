@@ -41,7 +41,7 @@ impl<const TEXT: usize, const PAYLOAD: usize> ClaimedMessage for HeaplessClaimed
 }
 
 /// The lists of rows that a claim may find.
-const LIVE: [List; 3] = [List::Ready, List::Later, List::Leased];
+pub(crate) const LIVE: [List; 3] = [List::Ready, List::Later, List::Leased];
 
 impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYLOAD> {
     /// Claims the first free rows, by when they were due and then by commit; returns them by commit.

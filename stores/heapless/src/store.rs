@@ -237,6 +237,10 @@ where
         Ok(self.step(|rows, now| rows.purge(limit, now)))
     }
 
+    async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {
+        Ok(self.step(|rows, now| rows.next_due(now)))
+    }
+
     fn max_batch(&self) -> usize {
         BATCH
     }

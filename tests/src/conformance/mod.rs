@@ -87,6 +87,11 @@ pub trait StoreHarness {
         true
     }
 
+    /// Capability: due times. Whether the store tells when the next message that waits becomes due.
+    fn tells_next_due(&self) -> bool {
+        true
+    }
+
     /// Capability: what is free is claimed by due time. Whether it is claimed in commit order instead, whenever it
     /// became due.
     fn claims_in_commit_order(&self) -> bool {
@@ -185,6 +190,8 @@ macro_rules! outbox_conformance {
             a_commit_that_is_born_claimed_frees_nothing_to_wait_for
             settling_the_head_rings_for_the_next
             what_becomes_free_again_rings
+            what_will_be_free_rings
+            the_next_due_time_is_told
             published_messages_do_not_slow_a_claim
             dead_messages_do_not_slow_a_claim
             blocked_messages_do_not_slow_a_claim

@@ -247,6 +247,9 @@ impl OutboxStore for Named {
     async fn settle(&self, settlements: &[Settlement<FlashKey>]) -> Result<Settled, Self::Error> {
         (&*self.outbox).settle(settlements).await
     }
+    async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {
+        (&*self.outbox).next_due().await
+    }
     async fn purge(&self, limit: usize) -> Result<usize, Self::Error> {
         (&*self.outbox).purge(limit).await
     }
