@@ -119,7 +119,7 @@ pub(crate) async fn next_due(database: &Database) -> Result<Option<Duration>, Po
     let select = Function::statement(format!(
         "SELECT (extract(epoch FROM o.due - m.moment) * 1000000)::bigint \
          FROM (SELECT {clock}($1) AS moment OFFSET 0) m, LATERAL (SELECT n.due FROM {table} n \
-         WHERE n.outcome IS NULL AND NOT n.blocked AND n.due > m.moment ORDER BY n.due, n.seq LIMIT 1) o"
+         WHERE n.outcome IS NULL AND NOT n.blocked AND n.due > m.moment AND n.due < 'infinity' ORDER BY n.due, n.seq LIMIT 1) o"
     ));
     let rows = database.run(&select, &[database.at()]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
