@@ -1,6 +1,12 @@
 //! What the engines tell whoever watches: counters and traces hang here, core prints nothing.
 
+#[cfg(feature = "tracing")]
+mod trace;
+
 use core::time::Duration;
+
+#[cfg(feature = "tracing")]
+pub use trace::trace;
 
 use crate::id::WorkerId;
 

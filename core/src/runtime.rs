@@ -1,6 +1,11 @@
 //! All that is asked of an executor: to sleep, and to take a future.
 
+use core::time::Duration;
+
 use crate::time::{Clock, Instant};
+
+/// The longest single sleep of [`sleep_until`].
+const BITE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Sleeps by a monotonic clock. Each adapter has one.
 ///
@@ -35,6 +40,39 @@ impl<T: Timer + ?Sized> Timer for alloc::sync::Arc<T> {
 
     fn runs(&self) -> bool {
         (**self).runs()
+    }
+}
+
+/// A [`Timer::sleep_until`] made of an executor's own `sleep` of some length, which may be rounded: it is `clock` that
+/// decides, and goes on sleeping. Long sleeps are taken in bites, so that no deadline is too far for the executor.
+///
+/// ```
+/// use core::{cell::Cell, future::ready, time::Duration};
+/// use postbox::{runtime::sleep_until, time::{Clock, Instant}};
+///
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     let mut future = core::pin::pin!(future);
+/// #     let mut cx = core::task::Context::from_waker(core::task::Waker::noop());
+/// #     loop { if let core::task::Poll::Ready(out) = future.as_mut().poll(&mut cx) { return out; } }
+/// # }
+/// struct Hand(Cell<Instant>);
+/// impl Clock for Hand {
+///     fn now(&self) -> Instant {
+///         self.0.get()
+///     }
+/// }
+/// let clock = Hand(Cell::new(Instant::ZERO));
+/// let too_short = |length: Duration| ready(clock.0.set(clock.now() + length / 2 + Duration::from_micros(1)));
+/// block_on(sleep_until(&clock, Instant::from_millis(100), too_short));
+/// assert!(clock.now() >= Instant::from_millis(100));
+/// ```
+pub async fn sleep_until<C: Clock, F: Future>(clock: &C, deadline: Instant, sleep: impl Fn(Duration) -> F) {
+    loop {
+        let left = deadline.since(clock.now());
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(BITE)).await;
     }
 }
 

@@ -92,6 +92,30 @@ impl<C: Clock + ?Sized> Clock for alloc::sync::Arc<C> {
     }
 }
 
+/// The operating system's monotonic clock, as the timers of executors tell it: all of a process count from one moment,
+/// an hour before the first conversion, so that what a test's paused clock shows is not before it.
+///
+/// ```
+/// use postbox::time::Instant;
+///
+/// let now = std::time::Instant::now();
+/// let later = now + std::time::Duration::from_secs(1);
+/// assert_eq!(Instant::from(later).since(now.into()).as_secs(), 1);
+/// ```
+#[cfg(feature = "std")]
+impl From<std::time::Instant> for Instant {
+    fn from(at: std::time::Instant) -> Self {
+        use std::sync::OnceLock;
+        use std::time::Instant as StdInstant;
+        static EPOCH: OnceLock<StdInstant> = OnceLock::new();
+        let epoch = EPOCH.get_or_init(|| {
+            let first = at.min(StdInstant::now());
+            first.checked_sub(Duration::from_secs(3_600)).unwrap_or(first)
+        });
+        Self::ZERO + at.saturating_duration_since(*epoch)
+    }
+}
+
 /// The operating system's wall clock, microseconds since 1970. What stores use unless told otherwise.
 ///
 /// Processes that share a database file share this clock; it may step, which can only delay a claim

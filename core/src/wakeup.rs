@@ -1,6 +1,6 @@
 //! Hints that there may be something to claim. A hint is never the guarantee: polling is.
 
-/// Tells a backstop to look now instead of at its next poll.
+/// Tells a backstop to look now instead of at its next poll: there may be something to claim, or there will be sooner.
 ///
 /// # Contract
 /// A hint that came since the previous `wait` returned must resolve the next one at once, so that none is

@@ -1,8 +1,10 @@
 //! One suite for all executors: the same timers, backstops, handles and services on tokio, smol, async-std and
 //! embassy (on its std platform).
 //!
-//! Tokio runs it in its own paused time. The others have real clocks only: every wait is bounded below by what was
-//! promised, and above by patience, so that a slow machine makes the suite slower and not wrong.
+//! Tokio runs it in its own paused time, embassy in that of its mock driver: there nothing may be late either. Smol and
+//! async-std have real clocks only: both sleep by async-io, whose reactor asks the operating system for the time and for
+//! its waits, and has no clock to put in its place. There every wait is bounded below by what was promised, and above by
+//! patience alone, ten minutes, so that a slow machine makes the suite slower and not wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)] // In a suite a panic is the report.
 
 #[path = "adapters/engine.rs"]

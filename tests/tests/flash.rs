@@ -8,6 +8,8 @@
     unreachable_pub
 )] // In a suite a panic is the report.
 
+#[path = "flash/conformance.rs"]
+mod conformance;
 #[path = "flash/limits.rs"]
 mod limits;
 #[path = "flash/mock.rs"]

@@ -26,6 +26,9 @@ impl TimerHarness for Tokio {
         TokioTimer
     }
 
+    fn is_virtual(&self) -> bool {
+        true
+    }
     fn run<F: Future>(&self, future: F) -> F::Output {
         self.0.block_on(future)
     }

@@ -11,6 +11,9 @@ impl TimerHarness for Virtual {
     fn timer(&self) -> VirtualClock {
         self.0.clone()
     }
+    fn is_virtual(&self) -> bool {
+        true
+    }
     fn run<F: Future>(&self, future: F) -> F::Output {
         run(&self.0, future).unwrap_or_else(|stalled| unreachable!("{stalled}"))
     }

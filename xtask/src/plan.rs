@@ -85,6 +85,14 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
         .mode(clippy()),
         bare_metal(toolchain),
         Step::cargo(
+            "core: test without features",
+            "test -p postbox --no-default-features",
+        ),
+        Step::cargo(
+            "core: test with alloc",
+            "test -p postbox --no-default-features --features alloc",
+        ),
+        Step::cargo(
             "lint",
             "clippy --workspace --all-targets --all-features -- -D warnings",
         )
@@ -273,7 +281,7 @@ mod tests {
     fn core_is_built_alone_with_every_set_of_features() {
         let steps = steps(FULL);
         let alone = steps.iter().filter(|step| step.args.contains(&"postbox"));
-        assert_eq!(alone.clone().count(), 7);
+        assert_eq!(alone.clone().count(), 9);
         assert!(alone.clone().all(|step| !step.args.contains(&"--workspace")));
     }
 

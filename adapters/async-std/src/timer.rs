@@ -1,16 +1,7 @@
 //! Time and tasks of async-std behind core's seams.
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant as StdInstant};
-
-use postbox::runtime::{Spawner, Timer};
+use postbox::runtime::{Spawner, Timer, sleep_until};
 use postbox::time::{Clock, Instant};
-
-/// The longest single sleep; longer ones are taken in bites, so that no deadline is too far.
-const BITE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What instants count from: one for the process, so that all timers agree.
-static EPOCH: LazyLock<StdInstant> = LazyLock::new(StdInstant::now);
 
 /// Sleeps by the operating system's monotonic clock. All values are the same clock.
 ///
@@ -30,20 +21,13 @@ pub struct AsyncStdTimer;
 
 impl Clock for AsyncStdTimer {
     fn now(&self) -> Instant {
-        Instant::ZERO + EPOCH.elapsed()
+        std::time::Instant::now().into()
     }
 }
 
 impl Timer for AsyncStdTimer {
     async fn sleep_until(&self, deadline: Instant) {
-        // Again after a bite. It is this clock that decides, so that no rounding can be early.
-        loop {
-            let left = deadline.since(self.now());
-            if left.is_zero() {
-                return;
-            }
-            async_std::task::sleep(left.min(BITE)).await;
-        }
+        sleep_until(self, deadline, async_std::task::sleep).await;
     }
 }
 

@@ -1,19 +1,18 @@
-//! A backstop in an embassy task, and the handle that stops it. What core's handle does, without an allocator: what
-//! the two share lies in a `static`.
+//! A backstop in an embassy task. How it stops is core's: see [`postbox::handle`]; here is what the two share, in a
+//! `static` instead of on a heap.
 
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
-use core::time::Duration;
 
 use embassy_executor::{SpawnToken, Spawner};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::signal::Signal;
-use postbox::handle::StopError;
-use postbox::join::{Either, race};
-use postbox::runtime::Timer;
-use postbox::time::Clock;
+use postbox::handle::{Handle, Link, StopError};
 
 use crate::EmbassyTimer;
+
+/// Stops what [`spawn_backstop`] started. Dropping it is a graceful stop that nobody waits for: see [`Handle`].
+pub type BackstopHandle<M, R, E> = Handle<EmbassyTimer, &'static BackstopTask<M, R, E>>;
 
 /// What a backstop's task and its handle share: one for each task that can run at a time, in a `static`.
 ///
@@ -22,11 +21,11 @@ use crate::EmbassyTimer;
 pub struct BackstopTask<M: RawMutex, R, E> {
     stop: Signal<M, ()>,
     abort: Signal<M, ()>,
-    ended: Signal<M, Option<Result<R, E>>>,
+    ended: Signal<M, Result<R, StopError<E>>>,
 }
 
 impl<M: RawMutex, R, E> BackstopTask<M, R, E> {
-    /// For a task that has not been spawned.
+    /// For a task that has not been spawned: see the [crate].
     pub const fn new() -> Self {
         Self {
             stop: Signal::new(),
@@ -35,21 +34,16 @@ impl<M: RawMutex, R, E> BackstopTask<M, R, E> {
         }
     }
 
-    /// Runs a backstop (or anything else that ends at a shutdown): the body of the task.
+    /// Runs a backstop (or anything else that ends at a shutdown): the body of the task. See the [crate].
     ///
     /// # Cancel safety
-    /// Dropping it drops what runs in it: its claims lapse, and the next backstop takes them over. The handle then
-    /// says [`StopError::RuntimeEnded`].
+    /// As [`postbox::handle::run`].
     pub async fn run(&self, work: impl AsyncFnOnce(Shutdown<'_, M>) -> Result<R, E>) {
-        let ending = Ending(&self.ended);
         let shutdown = Shutdown {
             stop: &self.stop,
             stopped: false,
         };
-        if let Either::B(result) = race(self.abort.wait(), work(shutdown)).await {
-            core::mem::forget(ending);
-            self.ended.signal(Some(result));
-        }
+        postbox::handle::run(self, work(shutdown)).await;
     }
 }
 
@@ -59,13 +53,37 @@ impl<M: RawMutex, R, E> Default for BackstopTask<M, R, E> {
     }
 }
 
+impl<M: RawMutex, R, E> Link for BackstopTask<M, R, E> {
+    type Report = R;
+    type Error = E;
+
+    fn stop(&self) {
+        self.stop.signal(());
+    }
+    fn abort(&self) {
+        self.abort.signal(());
+    }
+    async fn aborted(&self) {
+        self.abort.wait().await;
+    }
+    fn end(&self, result: Result<R, StopError<E>>) {
+        self.ended.signal(result);
+    }
+    fn has_ended(&self) -> bool {
+        self.ended.signaled()
+    }
+    async fn ended(&self) -> Result<R, StopError<E>> {
+        self.ended.wait().await
+    }
+}
+
 impl<M: RawMutex, R, E> core::fmt::Debug for BackstopTask<M, R, E> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("BackstopTask").finish_non_exhaustive()
     }
 }
 
-/// Resolves when the [`BackstopHandle`] is stopped or dropped.
+/// Resolves when the [`BackstopHandle`] is stopped or dropped: what [`BackstopTask::run`] hands to its work.
 pub struct Shutdown<'a, M: RawMutex> {
     stop: &'a Signal<M, ()>,
     stopped: bool,
@@ -89,7 +107,7 @@ impl<M: RawMutex> core::fmt::Debug for Shutdown<'_, M> {
     }
 }
 
-/// Starts the task whose body is `task.run(..)`, and hands out the handle that stops it.
+/// Starts the task whose body is `task.run(..)`, and hands out the handle that stops it: see the [crate].
 ///
 /// One [`BackstopTask`] serves one task at a time; it may be spawned again when it has ended.
 pub fn spawn_backstop<M: RawMutex, R, E, S>(
@@ -102,65 +120,5 @@ pub fn spawn_backstop<M: RawMutex, R, E, S>(
     task.abort.reset();
     task.ended.reset();
     spawner.spawn(token);
-    BackstopHandle { task }
-}
-
-/// Stops what [`spawn_backstop`] started.
-///
-/// # Drop
-/// Dropping it is a graceful stop that nobody waits for: the task finishes what is in hand, settles, gives back
-/// the rest, and ends. The same holds for a [`stop`](Self::stop) whose future is dropped. A device that never
-/// stops keeps it in `main`, or forgets it (`core::mem::forget`).
-#[must_use = "dropping the handle stops the backstop"]
-pub struct BackstopHandle<M: RawMutex + 'static, R: 'static, E: 'static> {
-    task: &'static BackstopTask<M, R, E>,
-}
-
-impl<M: RawMutex, R, E> BackstopHandle<M, R, E> {
-    /// Whether it has ended already, which it does unasked only if it was refused: [`stop`](Self::stop) tells.
-    pub fn is_finished(&self) -> bool {
-        self.task.ended.signaled()
-    }
-
-    /// Stops it and returns its report: it takes nothing new, finishes the publishes under way, settles, and
-    /// gives back the rest. After `deadline` it is aborted instead, at its next await.
-    ///
-    /// # Errors
-    /// [`StopError::DeadlineExceeded`] when it was aborted: no message is lost, the claims it held lapse and what
-    /// it was publishing may be published again. Else whatever had ended it before.
-    pub async fn stop(self, deadline: Duration) -> Result<R, StopError<E>> {
-        self.task.stop.signal(());
-        let until = EmbassyTimer.now() + deadline;
-        match race(self.task.ended.wait(), EmbassyTimer.sleep_until(until)).await {
-            Either::A(Some(result)) => result.map_err(StopError::Failed),
-            Either::A(None) => Err(StopError::RuntimeEnded),
-            Either::B(()) => {
-                self.task.abort.signal(());
-                Err(StopError::DeadlineExceeded { deadline })
-            }
-        }
-    }
-}
-
-impl<M: RawMutex, R, E> Drop for BackstopHandle<M, R, E> {
-    fn drop(&mut self) {
-        self.task.stop.signal(());
-    }
-}
-
-impl<M: RawMutex, R, E> core::fmt::Debug for BackstopHandle<M, R, E> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("BackstopHandle")
-            .field("finished", &self.is_finished())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Tells the handle that the task was dropped before its end.
-struct Ending<'a, M: RawMutex, R, E>(&'a Signal<M, Option<Result<R, E>>>);
-
-impl<M: RawMutex, R, E> Drop for Ending<'_, M, R, E> {
-    fn drop(&mut self) {
-        self.0.signal(None);
-    }
+    Handle::new(EmbassyTimer, task)
 }

@@ -4,11 +4,8 @@ use core::time::Duration;
 
 use embassy_executor::SpawnToken;
 use embassy_time::{Instant as EmbassyInstant, TICK_HZ};
-use postbox::runtime::{Spawner, Timer};
+use postbox::runtime::{Spawner, Timer, sleep_until};
 use postbox::time::{Clock, Instant};
-
-/// The longest single sleep, in seconds; longer ones are taken in bites, so that no deadline is too far.
-const BITE: u64 = 24 * 60 * 60;
 
 /// Sleeps by embassy-time, whose driver and rate the firmware chooses. All values are the same clock; a store in
 /// RAM may judge its leases by it.
@@ -37,14 +34,7 @@ impl Clock for EmbassyTimer {
 
 impl Timer for EmbassyTimer {
     async fn sleep_until(&self, deadline: Instant) {
-        // Again after a bite. It is this clock that decides, so that no rounding to ticks can be early.
-        loop {
-            let left = deadline.since(self.now());
-            if left.is_zero() {
-                return;
-            }
-            embassy_time::Timer::after(ticks(left)).await;
-        }
+        sleep_until(self, deadline, |left| embassy_time::Timer::after(ticks(left))).await;
     }
 }
 
@@ -60,9 +50,8 @@ const fn micros(ticks: u64) -> u64 {
     whole.saturating_add(ticks % TICK_HZ * 1_000_000 / TICK_HZ)
 }
 
-/// A bite of `left`, in whole ticks, rounded up.
+/// So long in whole ticks, rounded up.
 fn ticks(left: Duration) -> embassy_time::Duration {
-    let left = left.min(Duration::from_secs(BITE));
     let part = (u64::from(left.subsec_micros()) * TICK_HZ).div_ceil(1_000_000);
     embassy_time::Duration::from_ticks(left.as_secs().saturating_mul(TICK_HZ).saturating_add(part))
 }

@@ -13,10 +13,9 @@
 mod handle;
 mod signal;
 mod timer;
-mod trace;
 
 pub use handle::{BackstopHandle, spawn_backstop};
 pub use postbox::handle::{Shutdown, StopError};
+pub use postbox::observe::trace;
 pub use signal::{run_until_shutdown, shutdown_signal};
 pub use timer::{TokioSpawner, TokioTimer};
-pub use trace::trace;

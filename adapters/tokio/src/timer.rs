@@ -1,21 +1,8 @@
 //! Time and tasks of a tokio runtime behind core's seams.
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant as StdInstant};
-
-use postbox::runtime::{Spawner, Timer};
+use postbox::runtime::{Spawner, Timer, sleep_until};
 use postbox::time::{Clock, Instant};
 use tokio::runtime::{Handle, TryCurrentError};
-
-/// The longest single sleep; longer ones are taken in bites, so that no deadline is too far for tokio.
-const BITE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What instants count from: one for the process, so that all timers agree. An hour early, because the paused
-/// clock of a test stands where it was paused, which may be before the first use of this.
-static EPOCH: LazyLock<StdInstant> = LazyLock::new(|| {
-    let first = StdInstant::now().min(tokio::time::Instant::now().into_std());
-    first.checked_sub(Duration::from_secs(3600)).unwrap_or(first)
-});
 
 /// Sleeps by tokio's monotonic clock; in tests with a paused clock, by that one.
 ///
@@ -39,24 +26,13 @@ pub struct TokioTimer;
 
 impl Clock for TokioTimer {
     fn now(&self) -> Instant {
-        let epoch = *EPOCH;
-        Instant::ZERO
-            + tokio::time::Instant::now()
-                .into_std()
-                .saturating_duration_since(epoch)
+        tokio::time::Instant::now().into_std().into()
     }
 }
 
 impl Timer for TokioTimer {
     async fn sleep_until(&self, deadline: Instant) {
-        // Again after a bite. It is this clock that decides, so that no rounding of tokio's can be early.
-        loop {
-            let left = deadline.since(self.now());
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left.min(BITE)).await;
-        }
+        sleep_until(self, deadline, tokio::time::sleep).await;
     }
 }
 
@@ -78,7 +54,7 @@ postbox::dyn_timer!(TokioTimer);
 pub struct TokioSpawner(Handle);
 
 impl TokioSpawner {
-    /// Onto the runtime that the caller runs on.
+    /// Onto the runtime that the caller runs on: see [`TokioSpawner`].
     ///
     /// # Errors
     /// [`TryCurrentError`] outside of a runtime.

@@ -20,6 +20,8 @@ use crate::wakeup::Wakeup;
 
 /// How often published messages past their retention are purged, in bites of [`PURGE_BITE`].
 const PURGE_EVERY: Duration = Duration::from_secs(10);
+/// The shortest sleep until a message is due: clocks may disagree on less.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// How many are purged at once.
 const PURGE_BITE: usize = 256;
 
@@ -39,8 +41,8 @@ pub struct BackstopReport {
 
 /// Publishes whatever is due, until told to stop.
 ///
-/// It looks at once when hinted, when a batch was full or made progress, and when a message that it put
-/// back becomes due; else at every poll. The next poll's deadline is kept across hints, so that they can
+/// It looks at once when hinted, when a batch was full or made progress, and when a message becomes due that was
+/// delayed or put back, if the store can tell; else at every poll. The next poll's deadline is kept across hints, so that they can
 /// never starve it. While the broker takes nothing it pauses, longer each time, and then tries a single
 /// message. Store errors are survived.
 ///
@@ -161,6 +163,12 @@ where
                     }
                     state.purge_at = timer.now() + PURGE_EVERY;
                 }
+                // What cannot be told now will be found at the poll.
+                let due = dispatcher.store().next_due().await.ok().flatten();
+                let due = due
+                    .filter(|due| !due.is_zero())
+                    .map(|due| timer.now() + due.max(SHORTEST));
+                let until = due.map_or(until, |due| until.min(due));
                 let hint = async {
                     race(wakeup.wait(), timer.sleep_until(until)).await;
                 };

@@ -17,18 +17,21 @@ use core::task::{Context, Poll};
 /// ```
 /// use core::pin::pin;
 /// use postbox::join::Window;
-/// use postbox::testing::{VirtualClock, run};
 ///
-/// run(&VirtualClock::new(), async {
-///     let mut window = pin!(Window::<_, 2>::new());
-///     window.as_mut().push(core::future::ready(1));
-///     window.as_mut().push(core::future::ready(2));
-///     assert!(!window.has_room());
-///     assert_eq!(window.as_mut().next().await, Some(1));
-///     assert_eq!(window.as_mut().next().await, Some(2));
-///     assert_eq!(window.as_mut().next().await, None);
-/// })?;
-/// # Ok::<(), postbox::testing::Stalled>(())
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     let mut future = core::pin::pin!(future);
+/// #     let mut cx = core::task::Context::from_waker(core::task::Waker::noop());
+/// #     loop { if let core::task::Poll::Ready(out) = future.as_mut().poll(&mut cx) { return out; } }
+/// # }
+/// # block_on(async {
+/// let mut window = pin!(Window::<_, 2>::new());
+/// window.as_mut().push(core::future::ready(1));
+/// window.as_mut().push(core::future::ready(2));
+/// assert!(!window.has_room());
+/// assert_eq!(window.as_mut().next().await, Some(1));
+/// assert_eq!(window.as_mut().next().await, Some(2));
+/// assert_eq!(window.as_mut().next().await, None);
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct Window<F, const N: usize> {

@@ -66,6 +66,16 @@ pub trait OutboxStore {
         Ok(0)
     }
 
+    /// How long until the first of the messages that wait for their time becomes due: delayed, or put back with a
+    /// pause, or (if the store knows them) under a lease that may lapse. Zero says that one is due already. `None`
+    /// when none waits, or when the store does not know: engines then find it at their next poll.
+    ///
+    /// A hint like those of [`wakeup`](Self::wakeup), and beside them: whoever stores a message for later, or puts one
+    /// back, rings, so that this is asked again.
+    async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {
+        Ok(None)
+    }
+
     /// The most messages that one claim returns, at least 1. Less than [`MAX_BATCH`] where a batch has a fixed
     /// place; engines then claim several times.
     fn max_batch(&self) -> usize {

@@ -133,6 +133,9 @@ impl OutboxStore for Outbox {
     async fn purge(&self, limit: usize) -> Result<usize, StoreError> {
         Ok(either!(self, Self, store => store.purge(limit).await?))
     }
+    async fn next_due(&self) -> Result<Option<Duration>, StoreError> {
+        Ok(either!(self, Self, store => store.next_due().await?))
+    }
     fn wakeup(&self) -> Hints {
         match self {
             Self::Sqlite(store) => Hints::Sqlite(store.wakeup()),

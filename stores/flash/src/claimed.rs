@@ -12,7 +12,7 @@ use crate::outbox::{FlashKey, MAX_DEVICE_BYTES};
 /// The longest id: the device's name, a hyphen, twenty digits.
 const ID: usize = MAX_DEVICE_BYTES + 21;
 
-/// A claimed message.
+/// A claimed message: see the [crate].
 #[derive(Clone, Debug)]
 pub struct FlashClaimed<const ITEM: usize> {
     pub(crate) id: String<ID>,
@@ -69,6 +69,12 @@ pub(crate) fn id(device: &str, sequence: u64) -> String<ID> {
     let _ = id.push('-');
     let _ = id.push_str(core::str::from_utf8(digits).unwrap_or_default());
     id
+}
+
+/// The number in an id that [`id`] made.
+#[cfg(feature = "alloc")]
+pub(crate) fn sequence(device: &str, id: &str) -> Option<u64> {
+    id.strip_prefix(device)?.strip_prefix('-')?.parse().ok()
 }
 
 #[cfg(test)]

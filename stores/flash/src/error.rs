@@ -3,7 +3,7 @@
 use postbox::id::Invalid;
 use sequential_storage::Error as Storage;
 
-/// The outbox could not do what was asked.
+/// The outbox could not do what was asked: see the [crate].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlashError<E> {

@@ -4,7 +4,8 @@ use heapless::Vec;
 use postbox::id::{Invalid, MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_NAME_BYTES, check_length, check_text};
 use postbox::message::{Headers, MAX_HEADER_BYTES, MessageKind};
 
-/// What a message takes in flash beside its text and payload, before rounding up to a word: head and item header.
+/// What a message takes in flash beside its text and payload, before rounding up to a word: head and item header. What
+/// that means for a device stands on the [crate]'s page.
 pub const ITEM_OVERHEAD: usize = HEAD + 8;
 /// Sequence number; version, kind, and the lengths of name, key, content type and headers in eight bytes.
 pub(crate) const HEAD: usize = 8 + 8;
@@ -12,6 +13,7 @@ const VERSION: u8 = 1;
 const NO_KEY: u16 = u16::MAX;
 
 /// A message to be stored. Its id is made of the device's name and its sequence number, which survive a reset.
+/// See the [crate].
 #[derive(Clone, Copy, Debug)]
 pub struct NewMessage<'a> {
     /// What it is, and where it goes.
@@ -29,7 +31,7 @@ pub struct NewMessage<'a> {
 }
 
 impl<'a> NewMessage<'a> {
-    /// An event without a key or headers.
+    /// An event without a key or headers: see the [crate].
     pub const fn event(name: &'a str, payload: &'a [u8], content_type: &'a str) -> Self {
         Self {
             name,
@@ -41,7 +43,7 @@ impl<'a> NewMessage<'a> {
         }
     }
 
-    /// The same with an ordering key.
+    /// The same with an ordering key: see the [crate].
     pub const fn with_key(self, key: &'a str) -> Self {
         Self {
             key: Some(key),

@@ -11,7 +11,7 @@ use crate::FlashError;
 use crate::item::{Item, NewMessage};
 
 /// How many sequence numbers are reserved at a time. A reset skips what was left of them: numbers never repeat, and
-/// have gaps.
+/// have gaps. What that means for a device stands on the [crate]'s page.
 pub const RESERVED: u64 = 64;
 /// Where the number is kept up to which numbers are reserved.
 const RESERVED_KEY: u8 = 1;

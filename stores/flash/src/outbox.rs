@@ -4,43 +4,45 @@ use core::ops::Range;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::mutex::Mutex;
-use embassy_sync::signal::Signal;
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use postbox::claim::{Entry, State};
 use postbox::id::check_text;
 use postbox::time::Clock;
 
 use crate::FlashError;
+use crate::bell::Bell;
 use crate::item::NewMessage;
 use crate::log::Log;
 use crate::window::Window;
 
-/// The longest name of a device, in bytes.
+/// The longest name of a device, in bytes: see [`FlashOutbox::open`].
 pub const MAX_DEVICE_BYTES: usize = 32;
 
-/// Names a message: its sequence number, which no other ever has.
+/// Names a message: its sequence number, which no other ever has. See the [crate].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlashKey(pub(crate) u64);
 
 impl FlashKey {
-    /// The sequence number; the id of the message is the device's name, a hyphen, and this.
+    /// The sequence number; the id of the message is the device's name, a hyphen, and this: see the [crate].
     pub const fn sequence(self) -> u64 {
         self.0
     }
 }
 
-/// What becomes of a message that is given up.
+/// What becomes of a message that is given up: see the [crate].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeadLetters {
     /// It stays in flash and in the window, until it is put back or removed, or until the next reset makes it pending
     /// again. A window full of dead letters publishes nothing more.
     #[default]
     Keep,
+    /// The same, and it holds up the later messages of its key: where order is worth more than progress.
+    Block,
     /// It is taken out of flash, and counted. For devices that nobody looks at.
     Drop,
 }
 
-/// An outbox in a region of NOR flash.
+/// An outbox in a region of NOR flash. The [crate] has an example.
 ///
 /// `ITEM` is the longest message in bytes, its text and 16 bytes included; `WINDOW` how many messages may be in flight,
 /// wait for a retry or be dead at a time (others wait their turn in flash); `BATCH` how many a claim hands out. The
@@ -58,7 +60,7 @@ pub enum DeadLetters {
 pub struct FlashOutbox<M: RawMutex, F, C, const ITEM: usize, const WINDOW: usize = 8, const BATCH: usize = 4>
 {
     pub(crate) inner: Mutex<M, Inner<F, ITEM, WINDOW>>,
-    pub(crate) hint: Signal<M, ()>,
+    pub(crate) hint: Bell<M>,
     pub(crate) clock: C,
     pub(crate) device: &'static str,
 }
@@ -82,10 +84,12 @@ where
 
     /// Opens the outbox in a region of the flash: at least four pages, nothing else's. An erased region is an empty
     /// outbox. A page whose marks are neither written nor erased was cut off while it was erased, and is erased again:
-    /// so do not open a region that holds something else. `device` begins the ids of its messages; of two devices that publish to one bus no two may share it.
+    /// so do not open a region that holds something else. `device` begins the ids of its messages; of two devices that
+    /// publish to one bus no two may share it. See the [crate].
     ///
     /// # Errors
-    /// [`FlashError::Corrupted`] for what is no outbox (a fresh emulator shows zeros, not erased flash); [`FlashError::Region`]; an over-long or blank device.
+    /// [`FlashError::Corrupted`] for what is no outbox (a fresh emulator shows zeros, not erased flash);
+    /// [`FlashError::Region`]; an over-long or blank device.
     pub async fn open(
         flash: F,
         region: Range<u32>,
@@ -102,19 +106,19 @@ where
         };
         Ok(Self {
             inner: Mutex::new(inner),
-            hint: Signal::new(),
+            hint: Bell::new(),
             clock,
             device,
         })
     }
 
-    /// Says what becomes of messages that are given up.
+    /// Says what becomes of messages that are given up: see the [crate].
     pub fn with_dead_letters(mut self, dead: DeadLetters) -> Self {
         self.inner.get_mut().dead = dead;
         self
     }
 
-    /// Erases a region: whatever was in it is lost, and an empty outbox can be opened there.
+    /// Erases a region: whatever was in it is lost, and an empty outbox can be opened there. See the [crate].
     ///
     /// # Errors
     /// [`FlashError::Flash`].
@@ -122,7 +126,7 @@ where
         Log::<F, ITEM>::format(flash, region).await
     }
 
-    /// Stores a message. When this returns `Ok`, it is in flash.
+    /// Stores a message. When this returns `Ok`, it is in flash. See the [crate].
     ///
     /// # Errors
     /// [`FlashError::Full`], [`FlashError::TooLong`], a bad part, or the flash's own; nothing is lost by any. After the
@@ -130,12 +134,12 @@ where
     pub async fn enqueue(&self, message: NewMessage<'_>) -> Result<FlashKey, FlashError<F::Error>> {
         let pushed = self.inner.lock().await.log.push(&message).await;
         if pushed.is_ok() {
-            self.hint.signal(());
+            self.hint.ring();
         }
         pushed.map(FlashKey)
     }
 
-    /// How many messages are in flash, dead letters included.
+    /// How many messages are in flash, dead letters included: see the [crate].
     ///
     /// # Errors
     /// The flash's.
@@ -152,34 +156,34 @@ where
         Ok(stored)
     }
 
-    /// How many dead letters were dropped since the last reset.
+    /// How many dead letters were dropped since the last reset: see the [crate].
     pub async fn dropped(&self) -> u64 {
         self.inner.lock().await.dropped
     }
 
-    /// Puts a dead letter back, due now, failures at zero. `false` when it is not dead.
+    /// Puts a dead letter back, due now, failures at zero. `false` when it is not dead. See the [crate].
     pub async fn requeue(&self, key: FlashKey) -> bool {
         let mut inner = self.inner.lock().await;
         let now = self.clock.now();
-        let Some(mut entry) = inner.window.get(key.0) else {
+        let Some(mut entry) = inner.window.entry(key.0) else {
             return false;
         };
         let requeued = entry.requeue(now);
         if requeued {
             inner.window.set(key.0, entry);
-            self.hint.signal(());
+            self.hint.ring();
         }
         requeued
     }
 
-    /// Takes a dead letter out for good. `false` when it is not dead.
+    /// Takes a dead letter out for good. `false` when it is not dead. See the [crate].
     ///
     /// # Errors
     /// The flash's.
     pub async fn remove(&self, key: FlashKey) -> Result<bool, FlashError<F::Error>> {
         let mut inner = self.inner.lock().await;
         let dead = |entry: Entry| matches!(entry.state(), State::Dead { .. });
-        if !inner.window.get(key.0).is_some_and(dead) {
+        if !inner.window.entry(key.0).is_some_and(dead) {
             return Ok(false);
         }
         inner.take_out(|sequence| sequence == key.0).await?;
@@ -187,7 +191,7 @@ where
         Ok(true)
     }
 
-    /// The flash, for another use.
+    /// The flash, for another use: see the [crate].
     pub fn into_flash(self) -> F {
         self.inner.into_inner().log.into_flash()
     }

@@ -3,15 +3,15 @@
 use core::time::Duration;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
-use embassy_sync::signal::Signal;
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use heapless::Vec;
 use postbox::claim::{Claiming, Entry, State};
+use postbox::id::Excerpt;
 use postbox::store::{ClaimRef, ClaimRequest, OutboxStore, Settled, Settlement, Which};
 use postbox::time::{Clock, Instant};
-use postbox::wakeup::Wakeup;
 
 use crate::FlashError;
+use crate::bell::FlashWatch;
 use crate::claimed::{FlashClaimed, id};
 use crate::item::{Item, hash};
 use crate::outbox::{DeadLetters, FlashKey, FlashOutbox, Inner};
@@ -32,7 +32,12 @@ where
 
     async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Self::Batch, Self::Error> {
         let mut inner = self.inner.lock().await;
-        inner.claim(request, self.device, self.clock.now()).await
+        let claimed = inner.claim(request, self.device, self.clock.now()).await?;
+        if claimed.buried {
+            // The next of its key is free, or a place of the window.
+            self.hint.ring();
+        }
+        Ok(claimed.batch)
     }
 
     async fn renew(&self, claims: &[ClaimRef<FlashKey>], lease: Duration) -> Result<usize, Self::Error> {
@@ -40,7 +45,7 @@ where
         let now = self.clock.now();
         let mut renewed = 0_usize;
         for claim in claims {
-            let Some(mut entry) = inner.window.get(claim.key.0) else {
+            let Some(mut entry) = inner.window.entry(claim.key.0) else {
                 continue;
             };
             if entry.renew(claim.fence, lease, now).is_ok() {
@@ -55,8 +60,14 @@ where
         let mut inner = self.inner.lock().await;
         let settled = inner.settle(settlements, self.clock.now()).await;
         // Whatever it was, a place of the window may be free, or the next of a key.
-        self.hint.signal(());
+        self.hint.ring();
         settled
+    }
+
+    /// Of what is tracked in RAM; whatever else lies in flash is due.
+    async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {
+        let inner = self.inner.lock().await;
+        Ok(inner.window.next_due(self.clock.now()))
     }
 
     fn max_batch(&self) -> usize {
@@ -64,23 +75,15 @@ where
     }
 
     fn wakeup(&self) -> Self::Wakeup {
-        FlashWatch(&self.hint)
+        self.hint.watch()
     }
 }
 
-/// Hears what is enqueued. Of several that listen one hears each hint, the others find it when they poll.
-pub struct FlashWatch<'o, M: RawMutex>(&'o Signal<M, ()>);
-
-impl<M: RawMutex> core::fmt::Debug for FlashWatch<'_, M> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("FlashWatch").finish_non_exhaustive()
-    }
-}
-
-impl<M: RawMutex> Wakeup for FlashWatch<'_, M> {
-    async fn wait(&mut self) {
-        self.0.wait().await;
-    }
+/// What came of a claim.
+struct Claimed<const ITEM: usize, const BATCH: usize> {
+    batch: Vec<FlashClaimed<ITEM>, BATCH>,
+    /// Whether it gave a message up.
+    buried: bool,
 }
 
 impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITEM, WINDOW> {
@@ -90,15 +93,20 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
         request: &ClaimRequest<'_>,
         device: &str,
         now: Instant,
-    ) -> Result<Vec<FlashClaimed<ITEM>, BATCH>, FlashError<F::Error>> {
+    ) -> Result<Claimed<ITEM, BATCH>, FlashError<F::Error>> {
         let of = |error| FlashError::of(error, ITEM);
+        if self.dead == DeadLetters::Drop {
+            self.drop_dead().await?;
+        }
         let limit = request.limit.min(BATCH);
-        let mut batch = Vec::new();
+        let (mut batch, mut buried) = (Vec::new(), false);
         // The hashes of the keys of live messages so far: each stands in the way of the later ones.
         let mut blocked: Vec<u32, WINDOW> = Vec::new();
         let (mut met, tracked, mut used) = (0, self.window.len(), 0);
         let mut buffer = [0; ITEM];
-        let Self { log, window, .. } = self;
+        let Self {
+            log, window, dead, ..
+        } = self;
         let mut queue = log.queue();
         let mut items = queue.iter().await.map_err(of)?;
         while used < limit && (window.has_room() || met < tracked) {
@@ -106,7 +114,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
                 break;
             };
             let item = Item::decode(&bytes).ok_or(FlashError::Corrupted)?;
-            let known = window.get(item.sequence);
+            let known = window.entry(item.sequence);
             met += usize::from(known.is_some());
             let key = item.message.key.map(hash);
             if key.is_some_and(|key| blocked.contains(&key)) {
@@ -138,16 +146,33 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
                     age: now.since(entry.committed()),
                 });
             }
+            if claiming == Claiming::Abandoned {
+                buried = true;
+                window.explain(
+                    item.sequence,
+                    &Excerpt::new("abandoned: its leases lapsed without a word"),
+                );
+            }
             // A message that this claim buried frees its key for the next claim, not for this one.
-            let live = entry.is_live() || claiming == Claiming::Abandoned;
-            if let Some(key) = key.filter(|_| live) {
+            let blocks = entry.is_live() || claiming == Claiming::Abandoned || *dead == DeadLetters::Block;
+            if let Some(key) = key.filter(|_| blocks) {
                 // Too many keys to remember: whoever comes now may be behind one of them.
                 if blocked.push(key).is_err() {
                     break;
                 }
             }
         }
-        Ok(batch)
+        Ok(Claimed { batch, buried })
+    }
+
+    /// Takes out of flash what an earlier claim gave up.
+    async fn drop_dead(&mut self) -> Result<(), FlashError<F::Error>> {
+        while let Some(sequence) = self.window.find_dead() {
+            self.take_out(|it| it == sequence).await?;
+            self.window.forget(sequence);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        Ok(())
     }
 
     /// Takes published messages out of flash first, then changes what is known: a settlement that fails in between is
@@ -184,6 +209,11 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
         if applied.iter().any(|(_, entry)| leaves(*entry)) {
             self.take_out(out).await?;
         }
+        for (index, settlement) in settlements.iter().enumerate() {
+            if !settled.is_overtaken(index) {
+                self.window.explain(settlement.claim.key.0, &settlement.error);
+            }
+        }
         for (sequence, entry) in applied {
             if leaves(entry) {
                 self.window.forget(sequence);
@@ -198,7 +228,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
 
     /// What a settlement makes of its message, if its fence holds.
     fn after(&self, settlement: &Settlement<FlashKey>, now: Instant) -> Option<Entry> {
-        let mut entry = self.window.get(settlement.claim.key.0)?;
+        let mut entry = self.window.entry(settlement.claim.key.0)?;
         let held = entry.settle(settlement.claim.fence, settlement.verdict, now);
         held.is_ok().then_some(entry)
     }

@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use postbox::claim::{Entry, State, Status};
 use postbox::id::Excerpt;
@@ -31,7 +32,7 @@ pub(crate) struct Rows {
     by_id: HashMap<ById, usize>,
     counts: OutboxCounts,
     next_sequence: u64,
-    /// A row has become free to claim since the bell was last rung.
+    /// A row has become free to claim, or will, since the bell was last rung.
     pub(crate) freed: bool,
     /// How many rows claims have looked at.
     pub(crate) visited: u64,
@@ -192,20 +193,27 @@ impl Rows {
         {
             return;
         }
-        let at = match row.entry.state() {
+        match row.entry.state() {
             State::Pending { due } => {
                 let in_order = due <= now;
                 self.pending
                     .push(&mut self.slab, slot, List::Pending, due, in_order);
-                due
+                // Also if it is due later: whoever sleeps asks again until when.
+                self.freed = true;
             }
             State::InFlight { until } => {
                 self.leased.push(&mut self.slab, slot, List::Leased, until, true);
-                until
+                self.freed |= until <= now;
             }
-            State::Published { .. } | State::Dead { .. } => return,
-        };
-        self.freed |= at <= now;
+            State::Published { .. } | State::Dead { .. } => {}
+        }
+    }
+
+    /// How long until the first live row is free.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Duration> {
+        let firsts = [&self.pending, &self.leased].map(|schedule| schedule.first(&self.slab));
+        let first = firsts.into_iter().flatten().min();
+        first.map(|((at, _), _)| at.since(now))
     }
 
     const fn count(&mut self, status: Status) -> &mut u64 {

@@ -112,6 +112,10 @@ impl OutboxStore for HashMapOutboxStore {
         Ok(self.0.step(|state, now| state.rows.purge(limit, now)))
     }
 
+    async fn next_due(&self) -> Result<Option<Duration>, Infallible> {
+        Ok(self.0.step(|state, now| state.rows.next_due(now)))
+    }
+
     fn wakeup(&self) -> Watch {
         self.0.bell.watch()
     }

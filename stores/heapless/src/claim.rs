@@ -14,6 +14,7 @@ use crate::schedule::Turn;
 use crate::slot::{HeaplessKey, Index, List, Stored};
 
 /// A claimed message: a copy, since its place may be given to another message when the lease has lapsed.
+/// The [crate] has an example.
 #[derive(Clone, Debug)]
 pub struct HeaplessClaimed<const TEXT: usize, const PAYLOAD: usize> {
     message: Stored<TEXT, PAYLOAD>,
@@ -40,7 +41,7 @@ impl<const TEXT: usize, const PAYLOAD: usize> ClaimedMessage for HeaplessClaimed
 }
 
 /// The lists of rows that a claim may find.
-const LIVE: [List; 3] = [List::Ready, List::Later, List::Leased];
+pub(crate) const LIVE: [List; 3] = [List::Ready, List::Later, List::Leased];
 
 impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYLOAD> {
     /// Claims the first free rows, by when they were due and then by commit; returns them by commit.

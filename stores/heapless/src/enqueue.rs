@@ -15,7 +15,7 @@ use crate::Overflow;
 use crate::rows::Rows;
 use crate::slot::HeaplessKey;
 
-/// A message to be stored, and how.
+/// A message to be stored, and how: see the [crate].
 #[derive(Clone, Copy, Debug)]
 pub struct NewMessage<'a> {
     /// The message. Its bytes are copied into the outbox.
@@ -37,7 +37,7 @@ impl<'a> From<MessageRef<'a>> for NewMessage<'a> {
     }
 }
 
-/// A message was not stored, and nothing else was changed.
+/// A message was not stored, and nothing else was changed: see [`HeaplessOutbox`](crate::HeaplessOutbox).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnqueueError {

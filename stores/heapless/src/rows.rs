@@ -3,16 +3,19 @@
 //! Invariant: a live row stands in the list of its state if and only if no earlier message of its key is under way; so
 //! what a claim finds there is free as soon as it is due, and nothing else is looked at.
 
+use core::time::Duration;
+
 use postbox::claim::{Entry, State, Status};
 use postbox::message::MessageRef;
 use postbox::store::DeadPolicy;
 use postbox::time::Instant;
 
 use crate::HeaplessOptions;
+use crate::claim::LIVE;
 use crate::slot::{HeaplessKey, Index, List, Slot};
 use crate::table::Table;
 
-/// How many messages stand where.
+/// How many messages stand where: see the [crate].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaplessCounts {
     /// Waiting for a claim.
@@ -149,7 +152,15 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
             _ => return,
         };
         self.table.link(slot, list, at);
-        self.freed |= at <= now;
+        // Also if it is due later: whoever sleeps asks again until when.
+        self.freed |= at <= now || list == List::Later;
+    }
+
+    /// How long until the first live row is free.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Duration> {
+        let firsts = LIVE.map(|list| self.table.first(list));
+        let first = firsts.into_iter().flatten().min();
+        first.map(|((at, _), _)| at.since(now))
     }
 
     const fn count(&mut self, status: Status, by: isize) {

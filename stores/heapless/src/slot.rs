@@ -13,7 +13,8 @@ pub(crate) const NONE: Index = Index::MAX;
 
 /// Names a message: its place, and its number in the order of all enqueues.
 ///
-/// The place is used again, the number is not: the key of a message that is gone names nothing, ever after.
+/// The place is used again, the number is not: the key of a message that is gone names nothing, ever after. See the
+/// [crate].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HeaplessKey {
     pub(crate) slot: Index,

@@ -17,7 +17,7 @@ use crate::enqueue::{EnqueueError, NewMessage};
 use crate::rows::{HeaplessCounts, Rows};
 use crate::slot::HeaplessKey;
 
-/// What becomes of a message that finds no place.
+/// What becomes of a message that finds no place: see the [crate].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// It is refused: [`EnqueueError::Full`]. Nothing that was accepted is ever lost while the power is on.
@@ -28,7 +28,7 @@ pub enum Overflow {
     DropOldest,
 }
 
-/// Settings of a [`HeaplessOutbox`].
+/// Settings of a [`HeaplessOutbox`]: see the [crate].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaplessOptions {
     /// What becomes of a message that finds no place. Default: it is refused.
@@ -40,7 +40,7 @@ pub struct HeaplessOptions {
 }
 
 impl HeaplessOptions {
-    /// The defaults, as a constant.
+    /// The defaults, as a constant: see the [crate].
     pub const DEFAULT: Self = Self {
         overflow: Overflow::Refuse,
         dead: DeadPolicy::Skip,
@@ -126,12 +126,12 @@ impl<M: RawMutex, C, const N: usize, const TEXT: usize, const PAYLOAD: usize, co
         "a batch must be of 1 to 1024 messages"
     );
 
-    /// An empty outbox with the default options.
+    /// An empty outbox with the default options: see [`HeaplessOutbox`].
     pub const fn new(clock: C) -> Self {
         Self::with_options(clock, HeaplessOptions::DEFAULT)
     }
 
-    /// An empty outbox.
+    /// An empty outbox: see the [crate].
     pub const fn with_options(clock: C, options: HeaplessOptions) -> Self {
         let () = Self::CHECKED;
         let state = State {
@@ -152,6 +152,7 @@ where
     C: Clock,
 {
     /// Stores a message, due now. Not a future: it may be called from an interrupt, if `M` allows that.
+    /// See [`HeaplessOutbox`].
     ///
     /// # Errors
     /// [`EnqueueError`], with nothing changed: full, too long, an id that is in the outbox, a bad part.
@@ -160,7 +161,7 @@ where
     }
 
     /// Stores a message with a delay, or born claimed: then the claim comes back if the message is due and the
-    /// head of its key.
+    /// head of its key. See the [crate].
     ///
     /// # Errors
     /// As [`enqueue`](Self::enqueue).
@@ -171,23 +172,24 @@ where
         self.step(|rows, now| rows.enqueue(new, now))
     }
 
-    /// Whether a message with this id is in the outbox, whatever became of it.
+    /// Whether a message with this id is in the outbox, whatever became of it: see the [crate].
     pub fn contains(&self, id: &str) -> bool {
         self.step(|rows, _| rows.table.find(id).is_some())
     }
 
-    /// How many messages stand where.
+    /// How many messages stand where: see the [crate].
     pub fn counts(&self) -> HeaplessCounts {
         self.step(|rows, _| rows.counts)
     }
 
     /// Puts a dead letter back, due now, failures at zero. `false` when there is no dead letter with this id.
+    /// See the [crate].
     pub fn requeue(&self, id: &str) -> bool {
         self.step(|rows, now| rows.requeue(id, now))
     }
 
     /// Takes a message out for good, unless somebody holds it. `false` when there is no such message. What to do
-    /// with dead letters once they have been looked at: they keep their places.
+    /// with dead letters once they have been looked at: they keep their places. See the [crate].
     pub fn remove(&self, id: &str) -> bool {
         self.step(|rows, now| rows.remove(id, now))
     }
@@ -235,6 +237,10 @@ where
         Ok(self.step(|rows, now| rows.purge(limit, now)))
     }
 
+    async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {
+        Ok(self.step(|rows, now| rows.next_due(now)))
+    }
+
     fn max_batch(&self) -> usize {
         BATCH
     }
@@ -248,7 +254,7 @@ where
 }
 
 /// Hears every hint that came since it last listened, once. Any number may listen; beyond two they wake each other
-/// now and then, which costs a look and loses nothing.
+/// now and then, which costs a look and loses nothing. See the [crate].
 #[derive(Debug)]
 pub struct HeaplessWatch<
     'o,

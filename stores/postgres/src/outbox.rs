@@ -151,6 +151,10 @@ impl OutboxStore for PostgresOutboxStore {
         settle::purge(&self.database, limit).await
     }
 
+    async fn next_due(&self) -> Result<Option<Duration>, PostgresError> {
+        settle::next_due(&self.database).await
+    }
+
     fn wakeup(&self) -> PostgresWakeup {
         PostgresWakeup::new(self.database.clone())
     }

@@ -6,7 +6,7 @@ use postbox::claim::Verdict;
 use postbox::store::{ClaimRef, MAX_BATCH, Settled, Settlement};
 use sqlx::Row;
 
-use crate::call::Arg;
+use crate::call::{Arg, Function};
 use crate::database::{Database, micros};
 use crate::error::PostgresError;
 use crate::options::in_range;
@@ -63,6 +63,12 @@ pub(crate) async fn run(
         if row.try_get(1)? {
             database.bell.ring();
             database.notices.tell(database).await;
+        } else if settlements
+            .iter()
+            .any(|settlement| is_put_back(settlement.verdict))
+        {
+            // Nothing is free, but whoever sleeps here asks again until when.
+            database.bell.ring();
         }
     }
     let mut settled = Settled::none();
@@ -103,6 +109,25 @@ pub(crate) async fn purge(database: &Database, count: usize) -> Result<usize, Po
     let retention = database.options.outbox.retention().unwrap_or_default();
     let args = [Arg::Int(micros(retention)), Arg::Int(limit(count)), database.at()];
     database.count(&database.functions.purge, &args).await
+}
+
+/// How long until the first message that nothing blocks becomes due: by the index that claims walk, so one look.
+/// Leases are in no index: one that lapses is found by a poll.
+pub(crate) async fn next_due(database: &Database) -> Result<Option<Duration>, PostgresError> {
+    let names = &database.options.names;
+    let (clock, table) = (names.qualified("clock"), names.qualified("outbox"));
+    let select = Function::statement(format!(
+        "SELECT (extract(epoch FROM o.due - m.moment) * 1000000)::bigint \
+         FROM (SELECT {clock}($1) AS moment OFFSET 0) m, LATERAL (SELECT n.due FROM {table} n \
+         WHERE n.outcome IS NULL AND NOT n.blocked AND n.due > m.moment AND n.due < 'infinity' ORDER BY n.due, n.seq LIMIT 1) o"
+    ));
+    let rows = database.run(&select, &[database.at()]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(Duration::from_micros(whole(row.try_get(0)?))))
+}
+
+fn is_put_back(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Retry { .. } | Verdict::Release { .. })
 }
 
 /// Rows, workers and attempts.

@@ -48,6 +48,9 @@ pub(crate) async fn commit(
     if born.free {
         database.bell.ring();
         database.notices.tell(database).await;
+    } else if batch.messages.iter().any(|message| !message.delay().is_zero()) {
+        // Nothing is free, but whoever sleeps here asks again until when.
+        database.bell.ring();
     }
     let messages = batch
         .messages

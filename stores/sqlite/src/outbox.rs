@@ -105,6 +105,10 @@ impl OutboxStore for SqliteOutboxStore {
         self.engine.write(move |scope| settle::purge(scope, limit)).await
     }
 
+    async fn next_due(&self) -> Result<Option<Duration>, SqliteError> {
+        self.engine.read(settle::next_due).await
+    }
+
     fn wakeup(&self) -> Watch {
         self.engine.bell.watch()
     }

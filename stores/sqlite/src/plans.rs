@@ -10,7 +10,7 @@ use crate::claim::{CLAIM_DUE, CLAIM_IDS, Claim};
 use crate::enqueue::{INSERT, IS_HELD};
 use crate::job::Scope;
 use crate::schema::migrate;
-use crate::settle::{COMPLETE, PURGE, RENEW, REQUEUE, SETTLE, settle};
+use crate::settle::{COMPLETE, NEXT_DUE, PURGE, RENEW, REQUEUE, SETTLE, settle};
 use crate::{SqliteOptions, rows};
 
 /// Dead, published and blocked rows, a third each, on two keys; then one free row and its successor.
@@ -73,7 +73,7 @@ fn cost(connection: &Connection, sql: &str) -> i32 {
 fn no_statement_of_the_hot_path_scans_or_sorts() {
     let connection = parked(1_000);
     connection.execute_batch("ANALYZE").unwrap();
-    for sql in [REQUEUE, PURGE, INSERT, CLAIM_DUE.as_str(), IS_HELD] {
+    for sql in [REQUEUE, PURGE, NEXT_DUE, INSERT, CLAIM_DUE.as_str(), IS_HELD] {
         for line in plan(&connection, sql) {
             let constant = line == "SCAN CONSTANT ROW" || line == "SCAN postbox_settings";
             assert!(constant || !line.contains("SCAN"), "{line} in {sql}");
@@ -126,6 +126,10 @@ fn a_claim_its_settlement_and_a_promotion_cost_the_same_beside_100_000_parked_ro
         assert_eq!(requeue.execute(params![1, "m2"]).unwrap(), 1);
         drop(requeue);
         costs.push(cost(&connection, REQUEUE));
+        let mut next_due = connection.prepare_cached(NEXT_DUE).unwrap();
+        next_due.query_row([], |_| Ok(())).unwrap();
+        drop(next_due);
+        costs.push(cost(&connection, NEXT_DUE));
         costs
     };
     let (few, many) = (steps(1_000), steps(100_000));

@@ -56,6 +56,7 @@ const GONE: i64 = -1;
 /// 1 published until, 2 how many.
 pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT seq FROM postbox_outbox \
     WHERE state = 2 AND settled_at <= ?1 ORDER BY settled_at LIMIT ?2)";
+pub(crate) const NEXT_DUE: &str = "SELECT min(due) FROM postbox_outbox WHERE state < 2 AND blocked = 0";
 
 /// Checks the size of what a holder sends.
 pub(crate) fn check(len: usize) -> Result<(), SqliteError> {
@@ -109,8 +110,8 @@ pub(crate) fn settle(
             Some(Verdict::Complete) => 1 + u64::from(!delete && !keep),
             // A trigger notes whether it goes on holding its key up.
             Some(Verdict::Bury) => 2,
-            Some(Verdict::Retry { after } | Verdict::Release { after }) => u64::from(!after.is_zero()),
-            None => 0,
+            // Rings: it is free, or whoever sleeps asks again until when.
+            Some(Verdict::Retry { .. } | Verdict::Release { .. }) | None => 0,
         };
     }
     for refused in open.into_values() {
@@ -202,4 +203,12 @@ pub(crate) fn purge(scope: &Scope<'_>, count: usize) -> Result<usize, Fault<Sqli
     let retention = scope.outbox().retention().unwrap_or_default();
     let mut statement = scope.connection.prepare_cached(PURGE)?;
     Ok(statement.execute(params![micros(scope.now() - retention), limit(count)])?)
+}
+
+/// How long until the first row that nothing blocks is free: by the index that claims walk, so one look.
+pub(crate) fn next_due(scope: &Scope<'_>) -> Result<Option<Duration>, Fault<SqliteError>> {
+    let mut statement = scope.connection.prepare_cached(NEXT_DUE)?;
+    let due: Option<i64> = statement.query_row([], |row| row.get(0))?;
+    let due = due.map(|due| Instant::from_micros(u64::try_from(due).unwrap_or_default()));
+    Ok(due.map(|due| due.since(scope.now())))
 }

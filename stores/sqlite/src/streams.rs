@@ -59,7 +59,13 @@ pub(crate) fn commit(scope: &Scope<'_>, batch: &CommitBatch) -> Outcome<Committe
                 scope.ring();
                 None
             }
-            Inserted::Waits => None,
+            Inserted::Waits => {
+                // Due later: whoever sleeps asks again until when.
+                if !message.delay().is_zero() {
+                    scope.ring();
+                }
+                None
+            }
         };
         messages.push(CommittedMessage { id, claim });
     }

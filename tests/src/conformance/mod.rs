@@ -56,6 +56,48 @@ pub trait StoreHarness {
         false
     }
 
+    /// Capability: claims are kept. Whether a durable store keeps leases, fences, counts and dead letters over a crash,
+    /// instead of finding all that was not published pending, as if it had never been claimed.
+    fn keeps_claims(&self) -> bool {
+        true
+    }
+
+    /// Capability: births. Whether a commit can claim what it stores.
+    fn births(&self) -> bool {
+        true
+    }
+
+    /// Capability: delays. Whether a message may become due later than it was committed.
+    fn delays(&self) -> bool {
+        true
+    }
+
+    /// Capability: retention. Whether published messages can be kept for a while.
+    fn retention(&self) -> bool {
+        true
+    }
+
+    /// Capability: ids of the committer's choice, and so ids that are taken. Otherwise the store makes them.
+    fn takes_ids(&self) -> bool {
+        true
+    }
+
+    /// Capability: ages. Whether the store knows when a message was committed that nobody has claimed yet.
+    fn knows_ages(&self) -> bool {
+        true
+    }
+
+    /// Capability: due times. Whether the store tells when the next message that waits becomes due.
+    fn tells_next_due(&self) -> bool {
+        true
+    }
+
+    /// Capability: what is free is claimed by due time. Whether it is claimed in commit order instead, whenever it
+    /// became due.
+    fn claims_in_commit_order(&self) -> bool {
+        false
+    }
+
     /// How many random histories the model test tries; fewer where one takes long.
     fn cases(&self) -> u32 {
         256
@@ -71,6 +113,14 @@ pub type KeyOf<H> = <StoreOf<H> as OutboxStore>::Key;
 #[doc(hidden)]
 pub fn run<F: Future<Output = ()>>(clock: &VirtualClock, check: F) {
     postbox::testing::run(clock, check).expect("nothing in the check waits for what will never come");
+}
+
+/// Whether a check can run; otherwise says why not.
+pub(crate) fn can(check: &str, has: bool, lacking: &str) -> bool {
+    if !has {
+        skip(check, lacking);
+    }
+    has
 }
 
 /// Says on standard error that a check did not run, and why.
@@ -93,6 +143,7 @@ macro_rules! outbox_conformance {
             the_oldest_are_claimed_first_and_returned_in_commit_order
             what_was_due_first_is_claimed_first
             a_claim_carries_the_message_as_it_was_committed
+            the_age_of_a_message_counts_from_its_commit
             claims_by_id_skip_what_is_not_free
             claims_by_id_keep_to_the_limit_and_to_commit_order
             claims_take_no_more_than_their_limit
@@ -134,10 +185,13 @@ macro_rules! outbox_conformance {
             an_id_is_taken_as_long_as_its_message_is_kept
             counts_listings_and_look_ups_agree
             a_reopened_store_has_everything_it_had
+            a_reopened_store_that_keeps_no_claims_has_every_message_pending
             a_commit_rings
             a_commit_that_is_born_claimed_frees_nothing_to_wait_for
             settling_the_head_rings_for_the_next
             what_becomes_free_again_rings
+            what_will_be_free_rings
+            the_next_due_time_is_told
             published_messages_do_not_slow_a_claim
             dead_messages_do_not_slow_a_claim
             blocked_messages_do_not_slow_a_claim
@@ -242,8 +296,7 @@ macro_rules! __timer_conformance {
         #[test]
         fn $check() {
             let harness = $harness;
-            let timer = $crate::conformance::timer::TimerHarness::timer(&harness);
-            $crate::conformance::timer::TimerHarness::run(&harness, $crate::conformance::timer::$check(&timer));
+            $crate::conformance::timer::TimerHarness::run(&harness, $crate::conformance::timer::$check(&harness));
         }
     )* };
 }

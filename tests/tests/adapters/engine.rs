@@ -10,7 +10,7 @@ use postbox::runtime::Timer;
 use postbox::time::{Clock, Instant};
 
 use crate::hosts::{Handle, Host};
-use crate::parts::{NEVER, PATIENCE, World, config, millis, patiently, promised};
+use crate::parts::{NEVER, PATIENCE, World, config, millis, no_later, patiently, promised};
 
 pub async fn an_idle_backstop_sleeps_between_its_polls<H: Host>() {
     let world = World::<H>::new();
@@ -20,6 +20,8 @@ pub async fn an_idle_backstop_sleeps_between_its_polls<H: Host>() {
         .await;
     for pause in pauses(&world.store.claims()) {
         assert!(pause >= millis(10), "polled again after {pause:?}");
+        // Up to a quarter later, so that workers do not poll in step.
+        no_later::<H>(pause, millis(13));
     }
     let report = handle.stop(PATIENCE).await.unwrap();
     assert_eq!((report.published, report.store_errors), (0, 0));
@@ -31,8 +33,10 @@ pub async fn a_full_batch_loops_at_once<H: Host>() {
     world.commit(40).await;
     world.gate.open();
     let config = BackstopConfig::new().with_batch(8).unwrap();
+    let start = H::TIMER.now();
     let handle = H::spawn(world.backstop(config.with_poll(NEVER).unwrap()));
     world.until("all messages", || world.gate.published() == 40).await;
+    no_later::<H>(H::TIMER.now().since(start), Duration::ZERO);
     assert_eq!(handle.stop(PATIENCE).await.unwrap().published, 40);
 }
 
@@ -44,6 +48,7 @@ pub async fn store_errors_back_off_and_reset<H: Host>() {
     world.until("polls after three failures", || polled(5)).await;
     for (pause, promised) in pauses(&world.store.claims()).iter().zip([20, 40, 80]) {
         assert!(*pause >= millis(promised), "{pause:?} instead of {promised} ms");
+        no_later::<H>(*pause, millis(promised));
     }
     world.store.fail(2);
     let before = world.store.claims().len();
@@ -60,8 +65,10 @@ pub async fn a_hint_wakes_long_before_the_poll<H: Host>() {
     world
         .until("the first look", || world.store.claims().len() == 1)
         .await;
+    let start = H::TIMER.now();
     world.commit(1).await;
     world.until("the message", || world.gate.published() == 1).await;
+    no_later::<H>(H::TIMER.now().since(start), Duration::ZERO);
     handle.stop(PATIENCE).await.unwrap();
     let counts = world.counts().await;
     assert_eq!((counts.pending, counts.in_flight), (0, 0));
@@ -94,6 +101,7 @@ pub async fn a_stop_that_takes_too_long_drops_the_task_and_loses_nothing<H: Host
     let stopped = handle.stop(deadline).await;
     assert_eq!(stopped, Err(StopError::DeadlineExceeded { deadline }));
     assert!(H::TIMER.now().since(start) >= deadline);
+    no_later::<H>(H::TIMER.now().since(start), deadline);
     world
         .until("the end of the task", || world.gate.holders() == 1)
         .await;

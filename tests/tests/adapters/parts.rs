@@ -9,6 +9,7 @@ use postbox::backstop::{Backstop, BackstopConfig, BackstopReport};
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
 use postbox::id::{Excerpt, Invalid, WorkerId};
 use postbox::join::{Either, race};
+use postbox::lease::Lease;
 use postbox::message::{MessageRef, OutboxMessage};
 use postbox::observe::Signal;
 use postbox::publisher::{AsyncMessagePublisher, PublishError};
@@ -23,8 +24,8 @@ use postbox_hashmap::{HashMapClaimed, HashMapKey, HashMapOutboxStore, HashMapRep
 
 use crate::hosts::{Host, Job};
 
-/// So long a check waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// So long a check waits for what must come: longer than any machine stands still, since some clocks are real.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 /// A poll that never comes while a check runs.
 pub const NEVER: Duration = Duration::from_secs(100_000);
 
@@ -70,7 +71,11 @@ impl<H: Host> World<H> {
 
     /// A backstop over it, not yet running.
     pub fn backstop(&self, config: BackstopConfig) -> Job {
-        let dispatch = DispatchConfig::new(WorkerId::new(1)).with_observer(note);
+        // No lease ends, and no publish is given up, because a machine stood still.
+        let lease = Lease::new(Lease::LONGEST).unwrap();
+        let dispatch = DispatchConfig::new(WorkerId::new(1))
+            .with_observer(note)
+            .with_lease(lease);
         let dispatcher = OutboxDispatcher::new(self.store.clone(), self.gate.clone(), dispatch);
         // Behind a pointer it is `Send` without being named.
         let timer: Arc<dyn DynTimer> = Arc::new(H::TIMER);
@@ -107,6 +112,13 @@ pub async fn patiently<T: Timer, R>(timer: T, what: &str, future: impl Future<Ou
     match race(std::pin::pin!(future), std::pin::pin!(late)).await {
         Either::A(result) => result,
         Either::B(()) => panic!("still waiting for {what}"),
+    }
+}
+
+/// Where time is virtual, nothing is later than was promised, but for the rounding of the timer.
+pub fn no_later<H: Host>(took: Duration, promised: Duration) {
+    if let Some(rounding) = H::ROUNDING {
+        assert!(took <= promised + rounding, "{took:?} instead of {promised:?}");
     }
 }
 

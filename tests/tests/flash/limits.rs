@@ -276,6 +276,22 @@ fn a_dead_letter_is_dropped_and_counted_if_that_is_asked_for() {
     assert_eq!((now(outbox.stored()).unwrap(), now(outbox.dropped())), (0, 1));
 }
 
+/// What a claim gives up is a dead letter like any other: it must not hold its place of the window for ever.
+#[test]
+fn an_abandoned_message_is_dropped_too_if_that_is_asked_for() {
+    let (outbox, clock) = with_clock(&MockFlash::new(6));
+    let outbox = outbox.with_dead_letters(DeadLetters::Drop);
+    enqueue(&outbox, message(b"1"));
+    for _ in 0..2 {
+        assert_eq!(claim(&outbox, 1).len(), 1);
+        clock.advance(Duration::from_secs(30));
+    }
+    assert!(claim(&outbox, 1).is_empty());
+    enqueue(&outbox, message(b"2"));
+    assert_eq!(ids(&claim(&outbox, 1)), ["d-2"]);
+    assert_eq!((now(outbox.stored()).unwrap(), now(outbox.dropped())), (1, 1));
+}
+
 /// A flash that fails is an error that says so, and the outbox goes on when it works again.
 #[test]
 fn a_failing_flash_is_reported_and_survived() {

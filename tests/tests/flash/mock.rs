@@ -14,7 +14,7 @@ const WORD: usize = 4;
 
 /// Clones are the same flash, before and after a reset.
 #[derive(Clone, Debug)]
-pub struct MockFlash(Rc<RefCell<State>>);
+pub struct MockFlash<const ERASED: usize = PAGE>(Rc<RefCell<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -56,10 +56,10 @@ impl NorFlashError for Fault {
     }
 }
 
-impl MockFlash {
+impl<const ERASED: usize> MockFlash<ERASED> {
     /// Erased.
     pub fn new(pages: usize) -> Self {
-        Self::with(vec![0xff; pages * PAGE])
+        Self::with(vec![0xff; pages * ERASED])
     }
 
     pub fn with(bytes: Vec<u8>) -> Self {
@@ -137,11 +137,11 @@ impl MockFlash {
     }
 }
 
-impl ErrorType for MockFlash {
+impl<const ERASED: usize> ErrorType for MockFlash<ERASED> {
     type Error = Fault;
 }
 
-impl ReadNorFlash for MockFlash {
+impl<const ERASED: usize> ReadNorFlash for MockFlash<ERASED> {
     const READ_SIZE: usize = 1;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Fault> {
@@ -156,9 +156,9 @@ impl ReadNorFlash for MockFlash {
     }
 }
 
-impl NorFlash for MockFlash {
+impl<const ERASED: usize> NorFlash for MockFlash<ERASED> {
     const WRITE_SIZE: usize = WORD;
-    const ERASE_SIZE: usize = PAGE;
+    const ERASE_SIZE: usize = ERASED;
 
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
         for at in (from..to).step_by(WORD) {
@@ -177,9 +177,9 @@ impl NorFlash for MockFlash {
     }
 }
 
-impl MultiwriteNorFlash for MockFlash {}
+impl<const ERASED: usize> MultiwriteNorFlash for MockFlash<ERASED> {}
 
-impl MockFlash {
+impl<const ERASED: usize> MockFlash<ERASED> {
     /// Clears a bit in the middle of these bytes, wherever they are; how often they are there.
     pub fn damage(&self, bytes: &[u8]) -> usize {
         let mut state = self.0.borrow_mut();

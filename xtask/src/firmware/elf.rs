@@ -36,9 +36,17 @@ pub(super) fn sizes(name: &str, elf: &[u8]) -> Result<Vec<Figure>, String> {
     ])
 }
 
-/// Whether a linked binary has any part of an allocator.
+/// Whether a linked binary has any part of an allocator: its entry points, the default ones, or anything of the crate
+/// `alloc` (a name of the crate itself, which `core::alloc` is not).
 pub(super) fn allocates(elf: &[u8]) -> bool {
-    let parts: [&[u8]; 3] = [b"__rust_alloc", b"__rust_dealloc", b"__rust_realloc"];
+    let parts: [&[u8]; 6] = [
+        b"__rust_alloc",
+        b"__rust_dealloc",
+        b"__rust_realloc",
+        b"__rdl_",
+        b"__rg_",
+        b"_5alloc",
+    ];
     parts
         .iter()
         .any(|part| elf.windows(part.len()).any(|bytes| bytes == *part))
@@ -58,6 +66,7 @@ mod tests {
     #[test]
     fn an_allocator_is_found_by_its_symbols() {
         assert!(allocates(b"..._RNvCs123_7___rustc12___rust_alloc..."));
-        assert!(!allocates(b"nothing of the kind"));
+        assert!(allocates(b"_RNvNtCsgW8XzJOlkgF_5alloc5boxed14box_new_uninit"));
+        assert!(!allocates(b"_RNvNtNtCs123_4core5alloc6layout6Layout"));
     }
 }

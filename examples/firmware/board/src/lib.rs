@@ -2,6 +2,8 @@
 //! firmware is here, where registers are touched.
 #![no_std]
 
+#[cfg(feature = "allocator")]
+mod allocator;
 mod executor;
 #[cfg(not(feature = "lm3s6965evb"))]
 pub mod flash;

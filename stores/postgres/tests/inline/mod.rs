@@ -67,6 +67,9 @@ impl OutboxStore for InlineOutbox {
     async fn purge(&self, limit: usize) -> Result<usize, PostgresError> {
         RUNTIME.block_on(self.0.purge(limit))
     }
+    async fn next_due(&self) -> Result<Option<Duration>, PostgresError> {
+        RUNTIME.block_on(self.0.next_due())
+    }
     fn wakeup(&self) -> PostgresWakeup {
         self.0.wakeup()
     }

@@ -208,3 +208,21 @@ fn a_claim_and_a_flush_write_what_is_gathered_first() {
         }
     });
 }
+
+/// Any program may insert into the table, at any due time.
+#[test]
+fn a_message_that_is_never_due_does_not_hide_the_next_one() {
+    on_server(async |url| {
+        let place = Place::new(url);
+        let repository = place.open().await;
+        let store = repository.outbox_store();
+        for (due, told) in [("'infinity'", false), ("now() + interval '1 h'", true)] {
+            let sql = "INSERT INTO {}.outbox (id, name, payload, due) VALUES ($tag$DUE$tag$, 'n', '', DUE)";
+            let sql = place.sql(&sql.replace("DUE", due));
+            execute(repository.pool(), sql).await;
+            let next = store.next_due().await.unwrap();
+            assert_eq!(next.is_some(), told, "{due}: {next:?}");
+            assert!(next.is_none_or(|next| next <= 360 * SOON), "{next:?}");
+        }
+    });
+}

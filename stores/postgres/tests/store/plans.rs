@@ -85,6 +85,13 @@ const COMMIT: &str =
     '{\"\"}', '{x}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{c}', '{m}',
     '{new}', '{n}', '{event}', '{k}', '{j}', '{\"\"}', '{0}', '{x}', 1, 1000, NULL)";
 const REQUEUE: &str = "SELECT {}.requeue('{dead-5,dead-6}', NULL)";
+/// As the store says it; no row is due at infinity.
+const NEXT_DUE: &str =
+    "INSERT INTO {}.outbox (id, name, payload, due) VALUES ('later', 'n', '', now() + interval '1 h');
+    SELECT (extract(epoch FROM o.due - m.moment) * 1000000)::bigint
+    FROM (SELECT {}.clock(NULL) AS moment OFFSET 0) m, LATERAL (SELECT n.due FROM {}.outbox n
+    WHERE n.outcome IS NULL AND NOT n.blocked AND n.due > m.moment AND n.due < 'infinity'
+    ORDER BY n.due, n.seq LIMIT 1) o";
 const PURGE: &str = "SELECT {}.purge(0, 10, NULL)";
 
 #[test]
@@ -107,6 +114,7 @@ fn no_statement_of_the_hot_path_reads_more_than_it_returns_beside_400_000_rows()
             ("commit", &commit, 20),
             ("requeue", REQUEUE, 30),
             ("purge", PURGE, 60),
+            ("next due", NEXT_DUE, 10),
         ];
         // Plans that were made for empty tables stay with the session.
         for _ in 0..7 {

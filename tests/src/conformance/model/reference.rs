@@ -8,6 +8,7 @@ use postbox::store::{DeadPolicy, OutboxCounts};
 use postbox::time::Instant;
 
 use super::history::History;
+use crate::conformance::StoreHarness;
 
 /// An outbox, as simple as it can be said.
 pub(super) struct Model {
@@ -15,8 +16,10 @@ pub(super) struct Model {
     retention: Option<Duration>,
     dead: DeadPolicy,
     max_abandoned: u32,
-    /// See [`StoreHarness::lapsed_keep_their_place`](crate::conformance::StoreHarness::lapsed_keep_their_place).
+    /// See [`StoreHarness::lapsed_keep_their_place`].
     lapsed_keep_their_place: bool,
+    /// See [`StoreHarness::claims_in_commit_order`].
+    in_commit_order: bool,
 }
 
 struct Row {
@@ -38,11 +41,15 @@ pub(super) struct Granted {
 }
 
 impl Model {
-    pub(super) fn new(history: &History, lapsed_keep_their_place: bool) -> Self {
+    pub(super) fn new<H: StoreHarness>(history: &History, harness: &H) -> Self {
         Self {
-            lapsed_keep_their_place,
+            lapsed_keep_their_place: harness.lapsed_keep_their_place(),
+            in_commit_order: harness.claims_in_commit_order(),
             rows: Vec::new(),
-            retention: history.retention.map(Duration::from_millis),
+            retention: history
+                .retention
+                .filter(|_| harness.retention())
+                .map(Duration::from_millis),
             dead: history.dead,
             max_abandoned: history.max_abandoned,
         }
@@ -148,6 +155,13 @@ impl Model {
             .count()
     }
 
+    /// Nothing is left of claims: all that was not published is pending.
+    pub(super) fn forget_claims(&mut self, now: Instant) {
+        for row in &mut self.rows {
+            row.entry = Entry::pending(now, Duration::ZERO);
+        }
+    }
+
     /// How many could be purged.
     pub(super) fn past(&self, now: Instant) -> usize {
         (0..self.rows.len()).filter(|row| self.is_past(*row, now)).count()
@@ -185,6 +199,7 @@ impl Model {
     fn place(&self, row: usize) -> Option<Instant> {
         let it = &self.rows[row];
         match it.entry.state() {
+            _ if self.in_commit_order => None,
             State::InFlight { .. } if self.lapsed_keep_their_place => it.was_due,
             _ => it.entry.due(),
         }

@@ -20,14 +20,14 @@ use crate::conformance::{KeyOf, StoreHarness};
 /// Walks through a history; the first difference is the error.
 pub(super) async fn walk<H: StoreHarness>(harness: &H, history: &History) -> Result<(), String> {
     let mut options = OutboxOptions::new().with_dead_policy(history.dead);
-    if let Some(retention) = history.retention {
+    if let Some(retention) = history.retention.filter(|_| harness.retention()) {
         options = options.with_retention(Duration::from_millis(retention));
     }
     let mut walk = Walk {
         harness,
         options,
         repository: harness.open(options),
-        model: Model::new(history, harness.lapsed_keep_their_place()),
+        model: Model::new(history, harness),
         held: Vec::new(),
         max_abandoned: history.max_abandoned,
     };
@@ -37,7 +37,9 @@ pub(super) async fn walk<H: StoreHarness>(harness: &H, history: &History) -> Res
             walk = walk.crash();
         }
         walk.step(step).await.map_err(at)?;
-        compare(&walk.repository, &walk.model).await.map_err(at)?;
+        compare(&walk.repository, &walk.model, harness.knows_ages())
+            .await
+            .map_err(at)?;
     }
     Ok(())
 }
@@ -85,6 +87,7 @@ impl<H: StoreHarness> Walk<'_, H> {
         birth: Option<(u64, u64)>,
     ) -> Result<(), String> {
         let now = self.now();
+        let birth = birth.filter(|_| self.harness.births());
         let birth = birth.map(|(worker, lease)| {
             let lease = Lease::new(Duration::from_millis(lease)).expect("a good lease");
             let worker = WorkerId::new(worker);
@@ -97,9 +100,10 @@ impl<H: StoreHarness> Walk<'_, H> {
         let mut expected = Vec::new();
         for (key, delay) in messages {
             let id = format!("m-{}", self.model.len());
-            batch.messages.push(new_message(&id, *key, *delay));
+            let delay = if self.harness.delays() { *delay } else { 0 };
+            batch.messages.push(new_message(&id, *key, delay));
             let birth = birth.map(|birth| (birth.worker, birth.lease.length()));
-            let delay = Duration::from_millis(*delay);
+            let delay = Duration::from_millis(delay);
             expected.push(self.model.commit(id, *key, delay, birth, now));
         }
         let committed = self
@@ -135,7 +139,7 @@ impl<H: StoreHarness> Walk<'_, H> {
             return Ok(());
         };
         let id = self.model.id(row).to_owned();
-        if self.model.position(&id).is_none() {
+        if self.model.position(&id).is_none() || !self.harness.takes_ids() {
             return Ok(());
         }
         let fresh = new_message("fresh", Some(0), 0);
@@ -248,7 +252,10 @@ impl<H: StoreHarness> Walk<'_, H> {
     }
 
     /// All claims are forgotten; what is durable is opened again.
-    fn crash(self) -> Self {
+    fn crash(mut self) -> Self {
+        if self.harness.is_durable() && !self.harness.keeps_claims() {
+            self.model.forget_claims(self.harness.clock().now());
+        }
         let repository = if self.harness.is_durable() {
             self.harness.reopen(self.repository, self.options)
         } else {

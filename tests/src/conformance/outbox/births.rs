@@ -3,11 +3,18 @@
 use postbox::claim::{Status, Verdict};
 use postbox::store::{DeadPolicy, OutboxOptions};
 
-use crate::conformance::StoreHarness;
 use crate::conformance::fixture::{A, B, Fixture, delayed, keyed, message, names};
+use crate::conformance::{StoreHarness, can};
 
 /// A commit that asks for it gets the claims of its messages, in their order.
 pub async fn a_message_is_born_claimed_when_it_is_due_and_the_head<H: StoreHarness>(harness: &H) {
+    if !can(
+        "a_message_is_born_claimed_when_it_is_due_and_the_head",
+        harness.births(),
+        "births",
+    ) {
+        return;
+    }
     let fixture = Fixture::new(harness);
     let born = fixture
         .commit_claimed(A, vec![message("f"), keyed("k1", "k")])
@@ -39,6 +46,9 @@ pub async fn a_message_is_born_claimed_when_it_is_due_and_the_head<H: StoreHarne
 
 /// What is not due cannot be claimed, not even at birth.
 pub async fn a_delayed_message_is_born_pending<H: StoreHarness>(harness: &H) {
+    if !can("a_delayed_message_is_born_pending", harness.births(), "births") {
+        return;
+    }
     let fixture = Fixture::new(harness);
     let messages = vec![
         delayed(message("m"), 100),
@@ -55,6 +65,13 @@ pub async fn a_delayed_message_is_born_pending<H: StoreHarness>(harness: &H) {
 
 /// Two messages of one key in one commit are published one after the other.
 pub async fn of_two_messages_of_one_key_only_the_first_is_born_claimed<H: StoreHarness>(harness: &H) {
+    if !can(
+        "of_two_messages_of_one_key_only_the_first_is_born_claimed",
+        harness.births(),
+        "births",
+    ) {
+        return;
+    }
     let fixture = Fixture::new(harness);
     let born = fixture
         .commit_claimed(A, vec![keyed("k1", "k"), keyed("k2", "k")])
@@ -69,6 +86,13 @@ pub async fn of_two_messages_of_one_key_only_the_first_is_born_claimed<H: StoreH
 
 /// A dead letter of the key stands in the way of a birth exactly if it stands in the way of a claim.
 pub async fn a_message_behind_a_dead_one_is_born_as_the_policy_says<H: StoreHarness>(harness: &H) {
+    if !can(
+        "a_message_behind_a_dead_one_is_born_as_the_policy_says",
+        harness.births(),
+        "births",
+    ) {
+        return;
+    }
     let options = OutboxOptions::new().with_dead_policy(DeadPolicy::Block);
     let fixture = Fixture::with(harness, options);
     fixture.enqueue_keyed("k", &["k1"]).await;
@@ -84,6 +108,13 @@ pub async fn a_message_behind_a_dead_one_is_born_as_the_policy_says<H: StoreHarn
 
 /// A birth holds for the whole lease from the commit on, by the store's clock, and no longer.
 pub async fn the_lease_of_a_birth_starts_at_the_commit<H: StoreHarness>(harness: &H) {
+    if !can(
+        "the_lease_of_a_birth_starts_at_the_commit",
+        harness.births(),
+        "births",
+    ) {
+        return;
+    }
     let fixture = Fixture::new(harness);
     fixture.advance(12_345);
     let born = fixture.commit_claimed(A, vec![message("m")]).await;
@@ -99,6 +130,9 @@ pub async fn the_lease_of_a_birth_starts_at_the_commit<H: StoreHarness>(harness:
 
 /// A birth is settled, renewed and fenced as a claim is.
 pub async fn a_birth_is_settled_like_any_claim<H: StoreHarness>(harness: &H) {
+    if !can("a_birth_is_settled_like_any_claim", harness.births(), "births") {
+        return;
+    }
     let fixture = Fixture::new(harness);
     let born = fixture
         .commit_claimed(A, vec![message("a"), message("b"), message("c")])

@@ -8,8 +8,8 @@ use postbox::claim::Verdict;
 use postbox::store::{ClaimRequest, OutboxStore};
 use postbox::wakeup::Wakeup;
 
-use crate::conformance::fixture::{A, B, Fixture, RETRY_AT_ONCE, keyed, message, request};
-use crate::conformance::{StoreHarness, skip};
+use crate::conformance::fixture::{A, B, Fixture, LEASE, RETRY_AT_ONCE, delayed, keyed, message, request};
+use crate::conformance::{StoreHarness, can, skip};
 
 /// A pending message is worth a look, whether the look or the commit came first.
 pub async fn a_commit_rings<H: StoreHarness>(harness: &H) {
@@ -31,6 +31,13 @@ pub async fn a_commit_rings<H: StoreHarness>(harness: &H) {
 
 /// What is born claimed is its committer's to publish; the pending rest of the commit rings when it is free.
 pub async fn a_commit_that_is_born_claimed_frees_nothing_to_wait_for<H: StoreHarness>(harness: &H) {
+    if !can(
+        "a_commit_that_is_born_claimed_frees_nothing_to_wait_for",
+        harness.births(),
+        "births",
+    ) {
+        return;
+    }
     let fixture = Fixture::new(harness);
     let mut hints = fixture.store.wakeup();
     let born = fixture
@@ -89,6 +96,71 @@ pub async fn what_becomes_free_again_rings<H: StoreHarness>(harness: &H) {
     hear(&mut hints);
     assert_eq!(fixture.requeue(&["m"]).await, 1);
     assert!(hear(&mut hints), "requeue");
+}
+
+/// Whoever sleeps until the next message is due must learn that it is another one now.
+pub async fn what_will_be_free_rings<H: StoreHarness>(harness: &H) {
+    let rings = harness.hints() && harness.tells_next_due();
+    if !can("what_will_be_free_rings", rings, "hints about due times") {
+        return;
+    }
+    let fixture = Fixture::new(harness);
+    let mut hints = fixture.store.wakeup();
+    hear(&mut hints);
+    if harness.delays() {
+        fixture.commit(vec![delayed(message("later"), 60_000)]).await;
+        assert!(hear(&mut hints), "a delayed commit");
+    }
+    fixture.enqueue(&["m"]).await;
+    let after = Duration::from_secs(5);
+    for verdict in [Verdict::Release { after }, Verdict::Retry { after }] {
+        let held = fixture.claim_one(A).await;
+        hear(&mut hints);
+        assert!(fixture.settle_one(&held, verdict, "").await);
+        assert!(hear(&mut hints), "{verdict:?}");
+        fixture.advance(5_000);
+    }
+}
+
+/// Of those that wait for their time, the first; not those that wait for one before them.
+pub async fn the_next_due_time_is_told<H: StoreHarness>(harness: &H) {
+    if !can("the_next_due_time_is_told", harness.tells_next_due(), "due times") {
+        return;
+    }
+    let fixture = Fixture::new(harness);
+    let next_due = async || fixture.store.next_due().await.expect("a due time");
+    assert_eq!(next_due().await, None);
+    fixture.enqueue_keyed("k", &["k1", "k2"]).await;
+    let held = fixture.claim_one(A).await;
+    // Leases may be left out.
+    assert!(next_due().await.is_none_or(|due| due == LEASE));
+    for millis in [5_000, 7_000] {
+        let after = Duration::from_millis(millis);
+        let held = if millis == 5_000 {
+            held.clone()
+        } else {
+            fixture.claim_one(A).await
+        };
+        assert!(fixture.settle_one(&held, Verdict::Retry { after }, "").await);
+        assert_eq!(next_due().await, Some(after), "k2 waits for k1");
+        fixture.advance(millis - 1);
+        assert_eq!(next_due().await, Some(Duration::from_millis(1)));
+        fixture.advance(1);
+    }
+    assert!(fixture.complete(&fixture.claim_one(A).await).await);
+    assert!(fixture.complete(&fixture.claim_one(A).await).await);
+    assert_eq!(next_due().await, None);
+    if harness.delays() {
+        let messages = vec![
+            delayed(message("second"), 9_000),
+            delayed(message("first"), 3_000),
+        ];
+        fixture.commit(messages).await;
+        assert_eq!(next_due().await, Some(Duration::from_secs(3)));
+        fixture.advance(3_000);
+        assert!(fixture.complete(&fixture.claim_one(A).await).await);
+        assert_eq!(next_due().await, Some(Duration::from_secs(6)));
+    }
 }
 
 /// Whether there was a hint since the last call.

@@ -7,7 +7,7 @@ use postbox::claim::{Status, Verdict};
 use postbox::store::{OutboxCounts, OutboxOperator, OutboxOptions, OutboxStore};
 
 use crate::conformance::fixture::{A, B, Fixture, delayed, keyed, message, names};
-use crate::conformance::{StoreHarness, skip};
+use crate::conformance::{StoreHarness, can};
 
 /// Unless told otherwise, the outbox does not grow: what is published is deleted.
 pub async fn without_a_retention_a_published_message_is_gone<H: StoreHarness>(harness: &H) {
@@ -25,6 +25,13 @@ pub async fn without_a_retention_a_published_message_is_gone<H: StoreHarness>(ha
 
 /// With a retention, published messages stay that long, and are then purged a bite at a time.
 pub async fn published_messages_are_purged_in_bounded_bites<H: StoreHarness>(harness: &H) {
+    if !can(
+        "published_messages_are_purged_in_bounded_bites",
+        harness.retention(),
+        "retention",
+    ) {
+        return;
+    }
     let fixture = Fixture::with(harness, hour());
     fixture
         .commit((0..10).map(|n| message(&format!("m-{n}"))).collect())
@@ -44,6 +51,13 @@ pub async fn published_messages_are_purged_in_bounded_bites<H: StoreHarness>(har
 
 /// A purge deletes by when a message was published, whenever it was committed, and nothing unpublished.
 pub async fn a_purge_takes_nothing_but_what_was_published_long_ago<H: StoreHarness>(harness: &H) {
+    if !can(
+        "a_purge_takes_nothing_but_what_was_published_long_ago",
+        harness.retention(),
+        "retention",
+    ) {
+        return;
+    }
     let fixture = Fixture::with(harness, hour());
     fixture.enqueue(&["dead"]).await;
     fixture.bury_next().await;
@@ -71,6 +85,13 @@ pub async fn a_purge_takes_nothing_but_what_was_published_long_ago<H: StoreHarne
 
 /// An id stands for one message, from its commit until the message is deleted.
 pub async fn an_id_is_taken_as_long_as_its_message_is_kept<H: StoreHarness>(harness: &H) {
+    if !can(
+        "an_id_is_taken_as_long_as_its_message_is_kept",
+        harness.takes_ids() && harness.retention(),
+        "ids of the committer's choice",
+    ) {
+        return;
+    }
     let fixture = Fixture::with(harness, hour());
     fixture.enqueue(&["m"]).await;
     assert!(is_duplicate(&fixture, "m").await, "pending");
@@ -100,22 +121,25 @@ pub async fn counts_listings_and_look_ups_agree<H: StoreHarness>(harness: &H) {
     fixture.enqueue(&["i2", "i1", "i3"]).await;
     fixture.claim(A, 3).await;
     fixture.enqueue_keyed("k", &["w2", "w1"]).await;
-    fixture.commit(vec![delayed(message("w0"), 50)]).await;
+    let last = message("w0");
+    let last = if harness.delays() { delayed(last, 50) } else { last };
+    fixture.commit(vec![last]).await;
+    let kept = if harness.retention() { &["p1"][..] } else { &[] };
     let expected = OutboxCounts {
         pending: 3,
         in_flight: 3,
-        published: 1,
+        published: kept.len() as u64,
         dead: 2,
     };
     assert_eq!(fixture.store.counts().await.expect("counts"), expected);
     for (status, ids) in [
         (Status::Pending, &["w2", "w1", "w0"][..]),
         (Status::InFlight, &["i2", "i1", "i3"]),
-        (Status::Published, &["p1"]),
+        (Status::Published, kept),
         (Status::Dead, &["d2", "d1"]),
     ] {
         assert_eq!(listed(&fixture, status, 100).await, ids);
-        assert_eq!(listed(&fixture, status, 1).await, ids[..1]);
+        assert_eq!(listed(&fixture, status, 1).await, ids[..ids.len().min(1)]);
         for id in ids {
             assert_eq!(fixture.status(id).await, Some(status));
         }
@@ -125,8 +149,13 @@ pub async fn counts_listings_and_look_ups_agree<H: StoreHarness>(harness: &H) {
 
 /// Durable stores: a crash loses no commit, no claim, no verdict, and takes no fence back.
 pub async fn a_reopened_store_has_everything_it_had<H: StoreHarness>(harness: &H) {
-    if !harness.is_durable() {
-        return skip("a_reopened_store_has_everything_it_had", "durability");
+    let durable = harness.is_durable() && harness.keeps_claims();
+    if !can(
+        "a_reopened_store_has_everything_it_had",
+        durable,
+        "durability of claims",
+    ) {
+        return;
     }
     let fixture = Fixture::with(harness, hour());
     fixture.enqueue(&["dead", "published"]).await;
@@ -159,6 +188,37 @@ pub async fn a_reopened_store_has_everything_it_had<H: StoreHarness>(harness: &H
     let lost = before_crash.into_iter().flatten().next().expect("it was free");
     assert!(!fixture.complete(&lost).await);
     assert!(fixture.complete(&taken[0]).await);
+    assert_eq!(names(&fixture.claim(B, 9).await), ["k2"]);
+}
+
+/// Durable stores that keep messages alone: a crash loses no message, and nobody's claim stands in the way.
+pub async fn a_reopened_store_that_keeps_no_claims_has_every_message_pending<H: StoreHarness>(harness: &H) {
+    let messages_alone = harness.is_durable() && !harness.keeps_claims();
+    let check = "a_reopened_store_that_keeps_no_claims_has_every_message_pending";
+    if !can(check, messages_alone, "durability of messages alone") {
+        return;
+    }
+    let fixture = Fixture::new(harness);
+    fixture.enqueue(&["dead", "published"]).await;
+    fixture.bury_next().await;
+    let published = fixture.claim_one(A).await;
+    assert!(fixture.complete(&published).await);
+    fixture.enqueue_keyed("k", &["k1", "k2"]).await;
+    assert_eq!(names(&fixture.claim(A, 9).await), ["k1"]);
+    let Fixture {
+        repository, store, ..
+    } = fixture;
+    drop(store);
+    let fixture = Fixture::over(harness, harness.reopen(repository, OutboxOptions::new()));
+    assert_eq!(listed(&fixture, Status::Pending, 9).await, ["dead", "k1", "k2"]);
+    let batch = fixture.claim(B, 9).await;
+    assert_eq!(names(&batch), ["dead", "k1"]);
+    assert!(
+        batch
+            .iter()
+            .all(|held| (held.failures, held.claim.fence.attempt) == (0, 1))
+    );
+    assert!(fixture.complete(&batch[1]).await);
     assert_eq!(names(&fixture.claim(B, 9).await), ["k2"]);
 }
 

@@ -1,9 +1,10 @@
 //! What the engines see, as `tracing` events.
 
-use postbox::observe::Signal;
 use tracing::{debug, error, trace as finest, warn};
 
-/// An [`Observer`](postbox::observe::Observer) that tells `tracing`: single messages at trace level, batches at
+use super::Signal;
+
+/// An [`Observer`](super::Observer) that tells `tracing`: single messages at trace level, batches at
 /// debug, what will be tried again as a warning, what was given up as an error. The target is `postbox`.
 ///
 /// ```
@@ -11,7 +12,7 @@ use tracing::{debug, error, trace as finest, warn};
 ///
 /// let app = Service::with_repo(())
 ///     .with_bus(InMemoryBus::new())
-///     .with_observer(postbox_tokio::trace);
+///     .with_observer(postbox::observe::trace);
 /// ```
 pub fn trace(signal: Signal<'_>) {
     match signal {
@@ -32,6 +33,5 @@ pub fn trace(signal: Signal<'_>) {
         Signal::HandlerFailed { name, id, error } => {
             warn!(target: "postbox", name, id, error, "a handler failed");
         }
-        other => debug!(target: "postbox", signal = ?other, "seen"),
     }
 }
