@@ -12,11 +12,13 @@
 mod executors;
 mod figures;
 mod in_memory;
+mod join;
 mod side_by_side;
 
 pub use executors::Backlog;
 pub use figures::{Effort, Figures};
 pub use in_memory::{Filled, Nowhere, spin};
+pub use join::{Board, Child, Ours, Round, SIZES};
 pub use side_by_side::{Contender, nanoseconds, quantile, side_by_side};
 
 /// What can go wrong with a benchmark: a store, a server, a file.
@@ -48,7 +50,7 @@ pub struct Case {
 }
 
 /// All suites, in the order of the tables.
-pub const SUITES: &[Suite] = &[executors::SUITE];
+pub const SUITES: &[Suite] = &[executors::SUITE, join::SUITE];
 
 /// All counted cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {

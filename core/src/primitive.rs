@@ -17,7 +17,13 @@ mod plain {
     pub(crate) use alloc::sync::Arc;
     #[cfg(feature = "alloc")]
     pub(crate) use portable_atomic::AtomicBool;
-    pub(crate) use portable_atomic::{AtomicU16, AtomicUsize};
+    #[cfg(target_pointer_width = "16")]
+    pub(crate) use portable_atomic::AtomicU8 as AtomicHalf;
+    #[cfg(target_pointer_width = "32")]
+    pub(crate) use portable_atomic::AtomicU16 as AtomicHalf;
+    #[cfg(target_pointer_width = "64")]
+    pub(crate) use portable_atomic::AtomicU32 as AtomicHalf;
+    pub(crate) use portable_atomic::AtomicUsize;
     #[cfg(feature = "std")]
     pub(crate) use std::sync::Mutex;
 

@@ -86,6 +86,31 @@ fn all_woken_children_are_polled_once_for_one_wake_of_the_parent() {
 }
 
 #[test]
+fn a_turn_begins_behind_the_child_that_was_first_in_the_turn_before() {
+    fn check<W: Wakes<N>, const N: usize>(wakes: W) {
+        let (board, task) = (Board::new(N), Task::new());
+        let mut join = pin!(TryJoin::new(board.children::<N>(), wakes, ignore));
+        assert!(task.poll(join.as_mut()).is_pending());
+        board.polled();
+        let turns: [(&[usize], &[usize]); 7] = [
+            (&[40], &[40]),
+            (&[33], &[33]),
+            (&[32, 50], &[50, 32]),
+            (&[33, N - 1], &[N - 1, 33]),
+            (&[50, 33], &[33, 50]),
+            (&[32, 33], &[32, 33]),
+            (&[32, 33], &[33, 32]),
+        ];
+        for (woken, polled) in turns {
+            woken.iter().for_each(|index| board.wake(*index));
+            assert!(task.poll(join.as_mut()).is_pending());
+            assert_eq!(board.polled(), polled, "of {N}, woken {woken:?}");
+        }
+    }
+    with_own_wakes!(check: 61 62; large: 64 500 977 1024 1953 4096);
+}
+
+#[test]
 fn without_wakes_of_its_own_every_child_is_polled() {
     let (board, task) = (Board::new(3), Task::new());
     let mut join = pin!(TryJoin::new(board.children::<3>(), Plain, ignore));

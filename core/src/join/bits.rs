@@ -1,14 +1,5 @@
 //! Bits of a word by number. Nothing here is shared between threads.
 
-/// Call `visit` with the number of every bit that is set, lowest first.
-#[inline]
-pub(super) fn each(mut bits: usize, mut visit: impl FnMut(usize)) {
-    while bits != 0 {
-        visit(bits.trailing_zeros() as usize);
-        bits &= bits.wrapping_sub(1);
-    }
-}
-
 /// Indices are below the width of a word: callers look at `children` first.
 #[inline]
 #[allow(clippy::cast_possible_truncation)]
@@ -16,12 +7,22 @@ pub(super) const fn bit(index: usize) -> usize {
     1_usize.wrapping_shl(index as u32)
 }
 
-/// The lowest `count` bits.
+/// `-back`, which is not negative.
+#[inline]
+#[allow(clippy::cast_sign_loss)]
+pub(super) const fn forth(back: isize) -> usize {
+    back.wrapping_neg() as usize
+}
+
+/// Bit `-back`.
+#[inline]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Modulo the width of a word.
+pub(super) const fn bit_back(back: isize) -> usize {
+    1_usize.rotate_right(back as u32)
+}
+
+/// The lowest `count` bits: fewer than a word has.
 #[inline]
 pub(super) const fn below(count: usize) -> usize {
-    if count < usize::BITS as usize {
-        bit(count).wrapping_sub(1)
-    } else {
-        usize::MAX
-    }
+    bit(count).wrapping_sub(1)
 }

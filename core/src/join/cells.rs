@@ -2,23 +2,21 @@
 //! points to.
 //!
 //! Up to [`Gate::WIDTH`] children have a bit each in the gate. More than that have a bit each in a *leaf*
-//! (the `ready` field of the first cells, 16 children to a leaf), and a bit in the gate stands for a group of
-//! leaves. A setter that finds its leaf empty goes on to the gate; one that does not leaves that to the
-//! setter who found it empty. A poller that took a gate bit empties each leaf of that group exactly once, so
-//! each child is polled at most once a turn. Leaf steps are `AcqRel` for the same reason as those of the
-//! gate.
+//! (the `ready` field of the first cells, [`LEAF`] children to a leaf), and a bit in the gate stands for a
+//! group of leaves. A setter that finds its leaf empty goes on to the gate; one that does not leaves that to
+//! the setter who found it empty. Leaf steps are `AcqRel` for the same reason as those of the gate. How a
+//! turn goes through the leaves is in `queue`.
 #![allow(unsafe_code)] // Wakers are raw: the layout they rely on is at `Head`.
 
+use core::fmt;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
-use core::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::MAX_CHILDREN;
-use super::bits::{below, bit, each};
+use super::bits::{below, bit, bit_back, forth};
 use super::gate::Gate;
-use crate::primitive::{AtomicU16, AtomicUsize};
+use super::shape::{LEAF, Shape, half, saturated};
+use crate::primitive::{AtomicHalf, AtomicUsize};
 
 /// What all children share. **Layout**: as many [`Cell`]s as `children` says follow it directly, numbered
 /// from 0, in the same allocation; every `NonNull<Head>` and every waker's pointer was made from a pointer to
@@ -28,37 +26,31 @@ pub(super) struct Head {
     gate: Gate,
     /// How many wakers and joins point here; not used by static wake state.
     pub(super) owners: AtomicUsize,
-    children: u16,
-    /// A gate bit stands for `1 << shift` leaves.
-    shift: u8,
+    shape: Shape,
 }
 
-/// What one child's waker points to.
+/// What one child's waker points to: one word, of which the leaf has half.
 #[repr(C)]
 pub(super) struct Cell {
-    index: u16,
-    ready: AtomicU16,
+    /// The number of the child, negated: processors add a scaled offset on the way to memory, and rotate by it.
+    back: i16,
+    ready: AtomicHalf,
 }
 
-/// A head and its cells, for as long as `'a`.
+/// A head and its cells, for as long as `'a`. What it keeps is where the first cell is, or would be.
 #[derive(Clone, Copy)]
 pub(super) struct Cells<'a> {
-    head: NonNull<Head>,
+    first: NonNull<Cell>,
     alive: PhantomData<&'a Head>,
 }
 
 impl Head {
     /// A head for so many children; no more than [`MAX_CHILDREN`] are counted.
     pub(super) const fn new(children: usize) -> Self {
-        let mut shift = 0_u8;
-        while children.div_ceil(LEAF) > Gate::WIDTH << shift {
-            shift = shift.wrapping_add(1);
-        }
         Self {
             gate: Gate::new(),
             owners: AtomicUsize::new(1),
-            children: saturated(children),
-            shift,
+            shape: Shape::new(children),
         }
     }
 }
@@ -66,9 +58,22 @@ impl Head {
 impl Cell {
     pub(super) const fn new(index: usize) -> Self {
         Self {
-            index: saturated(index),
-            ready: AtomicU16::new(0),
+            back: 0_i16.wrapping_sub_unsigned(saturated(index)),
+            ready: AtomicHalf::new(0),
         }
+    }
+}
+
+// SAFETY: it is a reference to a head and cells, all of which are `Sync`.
+unsafe impl Send for Cells<'_> {}
+// SAFETY: the same.
+unsafe impl Sync for Cells<'_> {}
+
+impl fmt::Debug for Cells<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cells")
+            .field("children", &self.shape().children())
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,53 +83,83 @@ impl<'a> Cells<'a> {
     #[inline]
     pub(super) const unsafe fn new(head: NonNull<Head>) -> Self {
         Self {
-            head,
+            // SAFETY: the head is in the allocation, so its end is in it too, or just behind it.
+            first: unsafe { head.add(1).cast() },
             alive: PhantomData,
         }
     }
 
-    /// The cells a waker belongs to, and the number of its child.
+    /// The cells a waker belongs to, and the number of its child, negated.
     ///
     /// # Safety
-    /// `data` comes from [`waker`](Self::waker), and the cells live at least for `'a`.
+    /// `data` comes from [`data`](Self::data), and the cells live at least for `'a`.
     #[inline]
-    pub(super) unsafe fn of_waker(data: *const ()) -> (Self, usize) {
+    pub(super) unsafe fn of_waker(data: *const ()) -> (Self, isize) {
         let cell = data.cast::<Cell>().cast_mut();
-        // SAFETY: the caller says that this is one of the cells; as many as its index lie between it and the
-        // head.
+        // SAFETY: the caller says that this is one of the cells; as many as its number are before it.
         unsafe {
-            let index = usize::from((*cell).index);
-            let head = NonNull::new_unchecked(cell.sub(index)).cast::<Head>().sub(1);
-            (Self::new(head), index)
+            let back = (*cell).back as isize;
+            let cells = Self {
+                first: NonNull::new_unchecked(cell.offset(back)),
+                alive: PhantomData,
+            };
+            (cells, back)
+        }
+    }
+
+    /// The child of a waker was woken.
+    ///
+    /// # Safety
+    /// As for [`of_waker`](Self::of_waker); and there are leaves if `WIDE`, and none if not.
+    #[inline]
+    pub(super) unsafe fn wake<const WIDE: bool>(data: *const ()) {
+        // SAFETY: passed on.
+        let (cells, back) = unsafe { Self::of_waker(data) };
+        if !WIDE {
+            return cells.gate().set(bit_back(back));
+        }
+        let index = forth(back);
+        let leaf = index / LEAF;
+        // SAFETY: this cell is not behind that of the waker.
+        let cell = unsafe { cells.cell(leaf) };
+        if cell.ready.fetch_or(1 << (index % LEAF), AcqRel) == 0 {
+            cells.gate().set(bit(leaf >> cells.shape().shift()));
         }
     }
 
     #[inline]
     pub(super) fn head(self) -> &'a Head {
         // SAFETY: by the contract of `new`; nobody makes a `&mut Head` during `'a`.
-        unsafe { self.head.as_ref() }
+        unsafe { self.pointer().as_ref() }
     }
 
     #[inline]
-    #[cfg(feature = "alloc")]
     pub(super) fn pointer(self) -> NonNull<Head> {
-        self.head
+        // SAFETY: the head ends where the first cell begins.
+        unsafe { self.first.cast::<Head>().sub(1) }
+    }
+
+    /// # Safety
+    /// `index` is less than the number of children.
+    #[inline]
+    unsafe fn cell(self, index: usize) -> &'a Cell {
+        // SAFETY: there are as many cells, for `'a`; nobody makes a `&mut Cell` meanwhile.
+        unsafe { self.first.add(index).as_ref() }
     }
 
     #[inline]
-    pub(super) fn children(self) -> usize {
-        usize::from(self.head().children)
+    pub(super) fn gate(self) -> &'a Gate {
+        &self.head().gate
     }
 
     #[inline]
-    fn cells(self) -> &'a [Cell] {
-        // SAFETY: the cells follow the head, and `head` may be used for all of the allocation.
-        unsafe { NonNull::slice_from_raw_parts(self.head.add(1).cast(), self.children()).as_ref() }
+    pub(super) fn shape(self) -> Shape {
+        self.head().shape
     }
 
     /// Become the poller, with all children ready; false when there is one.
     pub(super) fn open(self) -> bool {
-        let opened = self.head().gate.open(self.gate_bits());
+        let opened = self.gate().open(below(self.shape().groups()));
         if opened {
             self.fill_leaves();
         }
@@ -135,159 +170,65 @@ impl<'a> Cells<'a> {
     /// As for [`Gate::close`].
     pub(super) unsafe fn close(self) {
         // SAFETY: passed on.
-        unsafe { self.head().gate.close() };
+        unsafe { self.gate().close() };
     }
 
-    /// Child `index` was woken.
-    #[inline]
-    pub(super) fn set(self, index: usize) {
-        let head = self.head();
-        if self.is_narrow() {
-            return head.gate.set(bit(index));
-        }
-        if let Some(cell) = self.cells().get(index / LEAF) {
-            if cell.ready.fetch_or(1 << (index % LEAF), AcqRel) == 0 {
-                head.gate.set(bit((index / LEAF) >> head.shift));
-            }
-        }
-    }
-
-    /// Take all ready children and `visit` each with its waker: first those from `first` on, then those
-    /// before it. When `visit` unwinds all children are ready again, so that those not visited lose nothing.
+    /// Take the ready children of one leaf.
     ///
     /// # Safety
-    /// As for [`Gate::take`]; and wakers made with `vtable` may be dropped as often as they were cloned by
-    /// it.
+    /// The leaf belongs to a group that has a bit in the gate.
     #[inline]
-    pub(super) unsafe fn drain(
-        self,
-        first: usize,
-        parent: &Waker,
-        known: &mut bool,
-        vtable: &'static RawWakerVTable,
-        mut visit: impl FnMut(usize, &Waker),
-    ) {
-        // SAFETY: passed on.
-        let ready = unsafe { self.head().gate.take(parent, known) };
-        if ready == 0 {
-            return;
-        }
-        let unvisited = SetAll(self);
-        let mut visit = |index| {
-            // SAFETY: lent, not owned: the poller outlives this call, and with it the cells.
-            let waker = unsafe { Waker::from_raw(RawWaker::new(self.data(index), vtable)) };
-            visit(index, &ManuallyDrop::new(waker));
-        };
-        if self.is_narrow() {
-            for bits in [ready & !below(first), ready & below(first)] {
-                each(bits, &mut visit);
-            }
-        } else {
-            self.drain_leaves(ready, first, visit);
-        }
-        core::mem::forget(unvisited);
+    pub(super) unsafe fn take_leaf(self, leaf: usize) -> usize {
+        // SAFETY: passed on; a group is whole (`shape`).
+        unsafe { self.cell(leaf).ready.swap(0, AcqRel) as usize }
     }
 
-    /// The leaf and group of `first` come first with what is behind `first`, and last with what is before it.
-    #[inline]
-    fn drain_leaves(self, groups: usize, first: usize, mut visit: impl FnMut(usize)) {
-        let shift = self.head().shift;
-        let first_leaf = first / LEAF;
-        let first_group = first_leaf >> shift;
-        let mut early = 0;
-        let (behind, before) = (groups & !below(first_group), groups & below(first_group));
-        for (groups, last) in [
-            (behind, false),
-            (before, false),
-            (groups & bit(first_group), true),
-        ] {
-            each(groups, |group| {
-                let (mut from, mut to) = (group << shift, group.wrapping_add(1) << shift);
-                if last {
-                    to = first_leaf.wrapping_add(1);
-                } else if group == first_group {
-                    from = first_leaf;
-                }
-                for leaf in from..to {
-                    let mut bits = if last && leaf == first_leaf {
-                        early
-                    } else {
-                        self.take_leaf(leaf)
-                    };
-                    if leaf == first_leaf && !last {
-                        early = bits & below(first % LEAF);
-                        bits &= !early;
-                    }
-                    each(bits, |bit| visit(leaf.wrapping_mul(LEAF).wrapping_add(bit)));
-                }
-            });
-        }
+    /// Undo [`take_leaf`](Self::take_leaf) on the way to taking the leaf again. Wakes nobody.
+    ///
+    /// # Safety
+    /// As for `take_leaf`.
+    pub(super) unsafe fn put_back(self, leaf: usize, bits: usize) {
+        // SAFETY: passed on; a group is whole (`shape`).
+        unsafe { self.cell(leaf).ready.fetch_or(half(bits), AcqRel) };
     }
 
+    /// Whether a leaf is worth taking. A bit that is set later finds the leaf empty and goes to the gate.
+    ///
+    /// # Safety
+    /// As for [`take_leaf`](Self::take_leaf).
     #[inline]
-    fn take_leaf(self, leaf: usize) -> usize {
-        match self.cells().get(leaf) {
-            // A bit set after this load finds the leaf empty and goes to the gate.
-            Some(cell) if cell.ready.load(Relaxed) != 0 => usize::from(cell.ready.swap(0, AcqRel)),
-            _ => 0,
-        }
+    pub(super) unsafe fn is_leaf_ready(self, leaf: usize) -> bool {
+        // SAFETY: passed on; a group is whole (`shape`).
+        unsafe { self.cell(leaf).ready.load(Relaxed) != 0 }
     }
 
-    /// What the gate holds when all are ready.
-    fn gate_bits(self) -> usize {
-        let children = self.children();
-        if self.is_narrow() {
-            return below(children);
-        }
-        below(children.div_ceil(LEAF).div_ceil(1 << self.head().shift))
+    /// All children are ready, whether their leaves were emptied or not. The parent is woken.
+    #[cold]
+    pub(super) fn set_all(self) {
+        self.fill_leaves();
+        // Not child by child: a leaf that was not emptied would not go on to the gate.
+        self.gate().set(below(self.shape().groups()));
     }
 
     fn fill_leaves(self) {
-        if self.is_narrow() {
+        let children = self.shape().children();
+        if self.shape().is_narrow() {
             return;
         }
-        for (leaf, cell) in self.cells().iter().enumerate() {
-            let left = self.children().saturating_sub(leaf.saturating_mul(LEAF));
-            let ready = u16::try_from(below(left)).unwrap_or(u16::MAX);
-            cell.ready.fetch_or(ready, AcqRel);
+        for leaf in 0..children.div_ceil(LEAF) {
+            let left = children.saturating_sub(leaf.saturating_mul(LEAF));
+            // SAFETY: there are not more leaves than children.
+            let ready = unsafe { &self.cell(leaf).ready };
+            ready.fetch_or(half(below(left.min(LEAF))), AcqRel);
         }
-    }
-
-    #[inline]
-    fn is_narrow(self) -> bool {
-        self.children() <= Gate::WIDTH
     }
 
     /// What the waker of child `index` points to.
     #[inline]
-    fn data(self, index: usize) -> *const () {
-        let first = self.head.as_ptr().wrapping_add(1).cast::<Cell>();
-        first.wrapping_add(index).cast_const().cast()
+    pub(super) fn data(self, index: usize) -> *const () {
+        self.first.as_ptr().wrapping_add(index).cast_const().cast()
     }
 }
-
-/// Sets every child ready when dropped.
-struct SetAll<'a>(Cells<'a>);
-
-impl Drop for SetAll<'_> {
-    fn drop(&mut self) {
-        self.0.fill_leaves();
-        // Not child by child: a leaf that was not emptied in this turn would not go on to the gate.
-        self.0.head().gate.set(self.0.gate_bits());
-    }
-}
-
-#[allow(clippy::cast_possible_truncation)] // Compared first.
-const fn saturated(children: usize) -> u16 {
-    if children < MAX_CHILDREN {
-        children as u16
-    } else {
-        MAX_CHILDREN as u16
-    }
-}
-
-/// Children to a leaf.
-const LEAF: usize = u16::BITS as usize;
 
 const _: () =
     assert!(size_of::<Head>() % align_of::<Cell>() == 0 && align_of::<Head>() >= align_of::<Cell>());

@@ -1,5 +1,4 @@
-//! One word of ready bits, and behind it the waker of the task that polls the join. What a bit stands for is
-//! not known here.
+//! One word of ready bits, and the waker of the task that polls the join. What a bit stands for is not known here.
 //!
 //! # Why no wake is lost
 //!
@@ -7,13 +6,15 @@
 //! *taking* the poller's step that clears the ready bits. Claim: whenever a ready bit is set, a wake of the
 //! parent is still to come or came after the last taking.
 //!
-//! - A setter that finds no ready bit and no [`HELD`] sets its bit and `HELD` in one step, then wakes: the
-//!   claim holds.
+//! - A setter that finds no ready bit and no [`HELD`] sets its bit and `HELD` in one step, clearing [`TAKEN`],
+//!   then wakes and lets go: the claim holds, for this bit and for those that are added to it.
 //! - A setter that finds a ready bit adds its own and leaves: the wake which that bit is owed serves both.
-//! - A setter that finds `HELD` and no ready bit leaves too. The bits were taken while somebody held, so the
-//!   taking left [`TAKEN`] behind; only the holder clears it, and a holder that finds `TAKEN` and a ready bit
-//!   wakes once more before it lets go. If the holder is the poller, which holds only to exchange the parent,
-//!   it takes all bits as it lets go.
+//! - A setter that finds `HELD` and no ready bit leaves too. If the holder is the poller, which holds only to
+//!   exchange the parent, it takes all bits as it lets go. Otherwise the bits were taken while somebody held,
+//!   so the taking left `TAKEN` behind, and the holder finds it in the step by which it lets go. It then
+//!   *looks again*: it takes the right back, clearing `TAKEN`, and wakes once more.
+//! - It need not when `TAKEN` is gone or somebody holds by then. `TAKEN` is cleared by a taking, by a setter
+//!   that announces, or by another that looks again; and who holds will wake after this, or take all bits.
 //! - A poller that cannot exchange the parent because somebody holds wakes its new parent itself, and tries
 //!   again then.
 //!
@@ -23,17 +24,23 @@
 //! Every step that sets or clears bits is `AcqRel`. What a child's waking side wrote before the wake is
 //! therefore visible to the poll which that wake causes: later steps on the word continue the release
 //! sequence of earlier ones. For the same reason a setter whose bit is set already still writes the word.
+//! Letting go only has to say that the parent is no longer read (`Release`); who looks again takes the right
+//! back by an `AcqRel` step before it reads the parent again.
+//!
+//! The flags lie so that the frequent paths tell their case by the sign of the word and its lowest bit.
 #![allow(unsafe_code)] // The parent's waker sits in an `UnsafeCell`; the rules are at `HELD`.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use core::task::Waker;
 
+use super::parent::{Known, NOBODY};
 use crate::primitive::{AtomicUsize, UnsafeCell};
 
 /// Ready bits and parent. Whoever [opened](Gate::open) it is the *poller* until it closes it.
 pub(super) struct Gate {
     word: AtomicUsize,
-    parent: UnsafeCell<Option<Waker>>,
+    /// Wakes nobody while there is none.
+    parent: UnsafeCell<Waker>,
 }
 
 // SAFETY: `parent` is shared by the rules at `HELD`, and a `Waker` may be used from any thread.
@@ -41,22 +48,22 @@ unsafe impl Sync for Gate {}
 
 impl Gate {
     /// How many ready bits there are.
-    pub(super) const WIDTH: usize = FREE.trailing_zeros() as usize;
+    pub(super) const WIDTH: usize = READY.count_ones() as usize;
 
     /// A gate that nobody polls yet.
     pub(super) const fn new() -> Self {
         Self {
             word: AtomicUsize::new(FREE),
-            parent: UnsafeCell::new(None),
+            parent: UnsafeCell::new(NOBODY),
         }
     }
 
     /// Become the poller, with these bits set; false when there is one.
     pub(super) fn open(&self, ready: usize) -> bool {
         let mut word = self.word.load(Relaxed);
-        while word & FREE != 0 {
+        while word & NO_POLLER != 0 {
             // A waker of an earlier join may still hold: it will let go by itself.
-            let opened = word & HELD | ready & READY;
+            let opened = word & HELD | to_word(ready);
             match self.step(word, opened) {
                 Ok(_) => return true,
                 Err(now) => word = now,
@@ -68,15 +75,29 @@ impl Gate {
     /// Set these bits, and wake the parent unless that is under way. Does nothing on a gate without a poller.
     #[inline]
     pub(super) fn set(&self, bits: usize) {
-        let mut word = self.word.load(Relaxed);
-        loop {
-            if word & FREE != 0 {
-                return;
+        let bits = to_word(bits);
+        let word = self.word.load(Relaxed);
+        if word == 0 {
+            if self.step(0, bits | HELD).is_ok() {
+                return self.announce();
             }
+        } else if !is_negative(word) && self.step(word, word | bits).is_ok() {
+            // Neither `TAKEN` nor `FREE`, so that there is a ready bit or a holder.
+            return;
+        }
+        self.set_contended(bits);
+    }
+
+    /// [`set`](Self::set) from any state of the word.
+    #[cold]
+    #[inline(never)]
+    fn set_contended(&self, bits: usize) {
+        let mut word = self.word.load(Relaxed);
+        while word & NO_POLLER == 0 {
             let announces = word & (READY | HELD) == 0;
             let next = if announces { bits | HELD } else { word | bits };
             match self.step(word, next) {
-                Ok(_) if announces => return self.announce(next),
+                Ok(_) if announces => return self.announce(),
                 Ok(_) => return,
                 Err(now) => word = now,
             }
@@ -85,23 +106,21 @@ impl Gate {
 
     /// Take all bits, after making sure that `parent` is who will be woken for later ones.
     ///
-    /// `known` is the poller's own note whether it has put a parent here; false at first.
+    /// `known` is the poller's own note which parent it has put here; none at first.
     ///
     /// # Safety
     /// Only the poller may call this, and not from two threads at once.
     #[inline]
-    pub(super) unsafe fn take(&self, parent: &Waker, known: &mut bool) -> usize {
-        // SAFETY: once the poller has put a parent here, only the poller changes it (second rule at `HELD`).
-        let is_same = |known: *const Option<Waker>| {
-            unsafe { &*known }
-                .as_ref()
-                .is_some_and(|known| known.will_wake(parent))
-        };
-        if *known && self.parent.with(is_same) {
-            return self.take_bits();
+    pub(super) unsafe fn take(&self, parent: &Waker, known: &mut Known) -> usize {
+        if !known.is(parent) {
+            // SAFETY: passed on to the caller.
+            return unsafe { self.exchange(parent, known) };
         }
-        // SAFETY: passed on to the caller.
-        unsafe { self.exchange(parent, known) }
+        let word = self.word.load(Relaxed);
+        if word & (TAKEN | HELD) == 0 && self.step(word, 0).is_ok() {
+            return word >> 1;
+        }
+        self.take_held()
     }
 
     /// Stop being the poller; the parent is dropped here or by the waker that is using it right now.
@@ -120,50 +139,59 @@ impl Gate {
             }
         }
         // SAFETY: this call set `HELD`.
-        let parent = self.parent.with_mut(|parent| unsafe { &mut *parent }.take());
-        // Like all other steps a read and a write in one, so that none of another thread can come between what
-        // it read and this.
+        let parent = unsafe { self.put(NOBODY) };
+        // A read and a write in one, so that no step of another thread can come between what it read and this.
         self.word.swap(FREE, AcqRel);
         // Foreign code: it runs when nothing is held.
         drop(parent);
     }
 
-    /// Wake the parent and let go. `word` is what this call wrote when it set `HELD`.
-    #[inline]
-    fn announce(&self, word: usize) {
-        // SAFETY: this call set `HELD`.
+    /// Wake the parent and let go. The caller has set `HELD`.
+    // Not inlined: the paths that do not come here need not save registers then.
+    #[inline(never)]
+    fn announce(&self) {
+        // SAFETY: the caller has set `HELD`.
         unsafe { self.wake_parent() };
-        if let Err(now) = self.step(word, word & !HELD) {
-            self.let_go(now);
+        if is_zero_or_negative(self.word.fetch_sub(HELD, Release)) {
+            self.look_again();
         }
     }
 
-    /// Let go of a gate on which something happened during the wake. `HELD` was set by the caller.
+    /// The poller took bits, or went, while this thread held. It no longer does.
     #[cold]
-    fn let_go(&self, mut word: usize) {
-        // Foreign code again: dropped when nothing is held.
-        let mut left = None;
-        loop {
-            let again = word & TAKEN != 0 && word & READY != 0;
-            let next = if again {
-                word & !TAKEN
-            } else {
-                word & !(HELD | TAKEN)
+    #[inline(never)]
+    fn look_again(&self) {
+        let mut word = self.word.load(Relaxed);
+        while word & TAKEN != 0 && word & HELD == 0 {
+            let is_free = word & NO_POLLER != 0;
+            let is_owed = word & READY != 0;
+            let next = match (is_free, is_owed) {
+                (true, _) => FREE | HELD,
+                (false, true) => word & !TAKEN | HELD,
+                (false, false) => 0,
             };
-            if word & FREE != 0 && left.is_none() {
-                // SAFETY: `HELD` is set by the caller. The poller that left its parent is gone, and the next
-                // one does not look before it has held itself.
-                left = self.parent.with_mut(|parent| unsafe { &mut *parent }.take());
+            if let Err(now) = self.step(word, next) {
+                word = now;
+                continue;
             }
-            match self.step(word, next) {
-                Ok(_) if again => {
-                    // SAFETY: still held.
-                    unsafe { self.wake_parent() };
-                    word = self.word.load(Relaxed);
-                }
-                Ok(_) => return,
-                Err(now) => word = now,
+            let mut left = None;
+            if is_free {
+                // SAFETY: this call set `HELD`. The poller that left its parent is gone, and the next one does
+                // not put another here before it has held itself.
+                left = Some(unsafe { self.put(NOBODY) });
+            } else if is_owed {
+                // SAFETY: this call set `HELD`.
+                unsafe { self.wake_parent() };
+            } else {
+                return;
             }
+            let before = self.word.fetch_sub(HELD, Release);
+            // Foreign code again: it runs when this call does not hold.
+            drop(left);
+            if is_free && before & NO_POLLER != 0 {
+                return;
+            }
+            word = self.word.load(Relaxed);
         }
     }
 
@@ -171,23 +199,28 @@ impl Gate {
     /// The caller has set `HELD`.
     #[inline]
     unsafe fn wake_parent(&self) {
-        self.parent.with(|parent| {
-            // SAFETY: passed on: nobody writes it meanwhile.
-            if let Some(parent) = unsafe { &*parent } {
-                parent.wake_by_ref();
-            }
-        });
+        // SAFETY: passed on: nobody writes it meanwhile.
+        self.parent.with(|parent| unsafe { &*parent }.wake_by_ref());
     }
 
-    /// Take all bits and leave the parent as it is.
-    #[inline]
-    fn take_bits(&self) -> usize {
+    /// # Safety
+    /// The caller has set `HELD`, and is the poller or has found that the poller is gone.
+    unsafe fn put(&self, parent: Waker) -> Waker {
+        // SAFETY: passed on: nobody else reads or writes it meanwhile.
+        self.parent
+            .with_mut(|place| core::mem::replace(unsafe { &mut *place }, parent))
+    }
+
+    /// Take all bits and leave the parent as it is; also while somebody holds.
+    #[cold]
+    #[inline(never)]
+    fn take_held(&self) -> usize {
         let mut word = self.word.load(Relaxed);
         // With no bit there is nothing to take, and if `HELD` is set then so is `TAKEN`.
         while word & READY != 0 {
             let rest = if word & HELD == 0 { 0 } else { HELD | TAKEN };
             match self.step(word, rest) {
-                Ok(_) => return word & READY,
+                Ok(_) => return to_bits(word),
                 Err(now) => word = now,
             }
         }
@@ -199,41 +232,68 @@ impl Gate {
     /// # Safety
     /// As for [`take`](Self::take).
     #[cold]
-    unsafe fn exchange(&self, parent: &Waker, known: &mut bool) -> usize {
-        let mut fresh = Some(parent.clone());
+    #[inline(never)]
+    unsafe fn exchange(&self, parent: &Waker, known: &mut Known) -> usize {
+        let fresh = parent.clone();
         let mut word = self.word.load(Relaxed);
         loop {
             if word & HELD != 0 {
                 // The old parent is being woken right now: serve the bits, and come back for the exchange.
                 parent.wake_by_ref();
-                return self.take_bits();
+                return self.take_held();
             }
             match self.step(word, word | HELD) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }
         }
-        // SAFETY: this call set `HELD`.
-        self.parent
-            .with_mut(|parent| core::mem::swap(unsafe { &mut *parent }, &mut fresh));
-        *known = true;
-        // Setters that came meanwhile left their bits to this call. The old parent is dropped after that.
-        self.word.swap(0, AcqRel) & READY
+        *known = Known::of(&fresh);
+        // SAFETY: this call set `HELD`, and the caller says that it is the poller.
+        let old = unsafe { self.put(fresh) };
+        // Setters that came meanwhile left their bits to this call.
+        let word = self.word.swap(0, AcqRel);
+        // Foreign code: it runs when nothing is held.
+        drop(old);
+        to_bits(word)
     }
 
-    /// One step of the word. It may fail for no reason: callers loop.
+    /// One step of the word. It may fail for no reason: callers loop. Nothing is done on what a failure shows
+    /// but another step.
     #[inline]
     fn step(&self, from: usize, to: usize) -> Result<usize, usize> {
-        self.word.compare_exchange_weak(from, to, AcqRel, Acquire)
+        self.word.compare_exchange_weak(from, to, AcqRel, Relaxed)
     }
 }
 
+/// Bits are below [`Gate::WIDTH`].
+#[inline]
+const fn to_word(bits: usize) -> usize {
+    bits << 1
+}
+
+#[inline]
+const fn to_bits(word: usize) -> usize {
+    (word & READY) >> 1
+}
+
+/// [`TAKEN`] or [`FREE`].
+#[inline]
+const fn is_negative(word: usize) -> bool {
+    word >= TAKEN
+}
+
+/// [`is_negative`] of a word that is not 0: processors tell this from the step that takes [`HELD`] away.
+#[inline]
+const fn is_zero_or_negative(word: usize) -> bool {
+    word == 0 || is_negative(word)
+}
+
 /// The right to the parent's waker. Who has set it may read the parent. Who has set it *and* is the poller,
-/// or finds that the poller is gone, may write it. The poller may read it without the right, once it has
-/// itself written it.
-const HELD: usize = 1 << (usize::BITS - 1);
+/// or finds that the poller is gone, may write it.
+const HELD: usize = 1;
 /// The poller took the bits while somebody else held.
-pub(super) const TAKEN: usize = HELD >> 1;
+pub(super) const TAKEN: usize = 1 << (usize::BITS - 1);
+const NO_POLLER: usize = TAKEN >> 1;
 /// There is no poller.
-const FREE: usize = TAKEN >> 1;
-const READY: usize = FREE - 1;
+const FREE: usize = TAKEN | NO_POLLER;
+const READY: usize = !(FREE | HELD);

@@ -46,9 +46,12 @@
 mod bits;
 mod cells;
 mod gate;
+mod parent;
+mod queue;
 mod race;
 #[cfg(all(test, loom))]
 mod schedules;
+mod shape;
 mod try_join;
 mod turn;
 mod wakes;

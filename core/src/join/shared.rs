@@ -9,13 +9,15 @@ use core::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::MAX_CHILDREN;
 use super::cells::{Cell, Cells, Head};
+use super::parent::Known;
+use super::shape::{Shape, Vtables};
 use super::wakes::{Drain, UNCOUNTED, Wakes};
-use crate::primitive::{alloc, dealloc};
+use crate::primitive::{AtomicUsize, alloc, dealloc};
 
 /// Wake state for `N` children in one allocation.
 ///
 /// It is freed with the join, or with the last waker that outlives the join; such a waker does nothing any
-/// more, and keeps only this allocation alive (40 bytes and 4 for each child), neither children nor task. `N`
+/// more, and keeps only this allocation alive (five words and one for each child), neither children nor task. `N`
 /// is at most [`MAX_CHILDREN`]; more do not compile.
 ///
 /// ```
@@ -49,23 +51,24 @@ impl<const N: usize> Wakes<N> for SharedWakes<N> {}
 
 impl<const N: usize> Drain for SharedWakes<N> {
     #[inline]
-    fn drain(&mut self, first: usize, children: usize, parent: &Waker, visit: impl FnMut(usize, &Waker)) {
-        self.0.drain(first, children, parent, visit);
+    unsafe fn drain(
+        &mut self,
+        first: &mut usize,
+        _: usize,
+        parent: &Waker,
+        visit: impl FnMut(usize, &Waker),
+    ) {
+        // SAFETY: they were made for `N`; `first` as the caller says.
+        unsafe { self.0.drain_shape(const { Shape::new(N) }, first, parent, visit) };
     }
 }
 
 /// The poller's share of counted cells, for a number of children known at run time.
 pub(super) struct Counted {
-    /// Allocated in `new`; this value is one of its `owners`.
-    head: NonNull<Head>,
-    known: bool,
+    /// Allocated in `new`. Alive as long as this value, which is one of their owners: lent no longer.
+    cells: Cells<'static>,
+    known: Known,
 }
-
-// SAFETY: what is behind the pointer is `Sync` (atomics, and a gate that is), and is freed by whichever owner
-// is last, after all others are done (`release`). No child is in here, so no bound is needed.
-unsafe impl Send for Counted {}
-// SAFETY: `&Counted` gives access to nothing but `Debug`.
-unsafe impl Sync for Counted {}
 
 impl Counted {
     /// Allocate for so many children, at most [`MAX_CHILDREN`].
@@ -85,23 +88,45 @@ impl Counted {
                 cells.add(index).write(Cell::new(index));
             }
         }
-        let counted = Self { head, known: false };
-        counted.cells().open();
-        counted
+        // SAFETY: just laid out, and alive until `drop` gives back the first share.
+        let cells = unsafe { Cells::new(head) };
+        cells.open();
+        Self {
+            cells,
+            known: Known::default(),
+        }
     }
 
-    fn cells(&self) -> Cells<'_> {
-        // SAFETY: laid out by `new`; alive because this is one of its owners.
-        unsafe { Cells::new(self.head) }
+    /// # Safety
+    /// They were made for as many children as `shape` says, and `first` is at most that.
+    #[inline]
+    unsafe fn drain_shape(
+        &mut self,
+        shape: Shape,
+        first: &mut usize,
+        parent: &Waker,
+        visit: impl FnMut(usize, &Waker),
+    ) {
+        // SAFETY: laid out by `new`, which opened them for this value alone; `&mut self` means one thread,
+        // and that this owner lives on. `COUNTED` counts clones.
+        unsafe {
+            let (cells, known) = (self.cells, &mut self.known);
+            cells.drain(shape, first, parent, known, &COUNTED, visit);
+        }
     }
 }
 
 impl Drain for Counted {
     #[inline]
-    fn drain(&mut self, first: usize, _children: usize, parent: &Waker, visit: impl FnMut(usize, &Waker)) {
-        // SAFETY: laid out by `new`, which opened them for this value alone; `&mut self` means one thread,
-        // and that this owner lives on. `COUNTED` counts clones.
-        unsafe { Cells::new(self.head).drain(first, parent, &mut self.known, &COUNTED, visit) };
+    unsafe fn drain(
+        &mut self,
+        first: &mut usize,
+        _: usize,
+        parent: &Waker,
+        visit: impl FnMut(usize, &Waker),
+    ) {
+        // SAFETY: it is their shape; `first` as the caller says.
+        unsafe { self.drain_shape(self.cells.shape(), first, parent, visit) };
     }
 }
 
@@ -109,8 +134,8 @@ impl Drop for Counted {
     fn drop(&mut self) {
         // SAFETY: as in `drain`, and this was the last use of this owner.
         unsafe {
-            self.cells().close();
-            release(self.head);
+            self.cells.close();
+            release(self.cells.pointer());
         }
     }
 }
@@ -118,51 +143,60 @@ impl Drop for Counted {
 impl fmt::Debug for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counted")
-            .field("children", &self.cells().children())
+            .field("children", &self.cells.shape().children())
             .finish_non_exhaustive()
     }
 }
 
 /// Wakers of counted cells; each that was cloned is an owner.
-static COUNTED: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
+static COUNTED: Vtables = Vtables {
+    narrow: RawWakerVTable::new(clone::<false>, wake::<false>, wake_by_ref::<false>, drop),
+    wide: RawWakerVTable::new(clone::<true>, wake::<true>, wake_by_ref::<true>, drop),
+};
 
 /// # Safety
-/// `data` is that of a waker of counted cells.
-unsafe fn clone(data: *const ()) -> RawWaker {
+/// `data` is that of a waker of counted cells, which have leaves if `WIDE`.
+unsafe fn clone<const WIDE: bool>(data: *const ()) -> RawWaker {
     // SAFETY: the waker that is cloned is an owner, or lent by one.
     let owners = unsafe { &Cells::of_waker(data).0.head().owners };
     // An owner hands on what it has: nothing needs to be ordered.
     let before = owners.fetch_add(1, Relaxed);
-    if before >= OWNERS_MAX {
-        // Only leaked wakers come to this. One share is never given back, so the cells are never freed.
-        if before > OWNERS_MAX {
-            owners.fetch_sub(1, Relaxed);
-        }
-        return RawWaker::new(data, &UNCOUNTED);
+    if before >= TOO_MANY {
+        return leaked::<WIDE>(data, owners, before);
     }
-    RawWaker::new(data, &COUNTED)
+    RawWaker::new(data, COUNTED.of(WIDE))
+}
+
+/// Only leaked wakers come to this. One share is never given back, so the cells are never freed.
+#[cold]
+fn leaked<const WIDE: bool>(data: *const (), owners: &AtomicUsize, before: usize) -> RawWaker {
+    if before > TOO_MANY {
+        owners.fetch_sub(1, Relaxed);
+    }
+    RawWaker::new(data, UNCOUNTED.of(WIDE))
 }
 
 /// # Safety
 /// As for `clone`; the waker is used up.
-unsafe fn wake(data: *const ()) {
+unsafe fn wake<const WIDE: bool>(data: *const ()) {
     // SAFETY: passed on.
     unsafe {
-        wake_by_ref(data);
+        wake_by_ref::<WIDE>(data);
         drop(data);
     }
 }
 
 /// # Safety
 /// As for `clone`.
-unsafe fn wake_by_ref(data: *const ()) {
+#[inline]
+unsafe fn wake_by_ref<const WIDE: bool>(data: *const ()) {
     // SAFETY: the waker is an owner, or lent by one.
-    let (cells, index) = unsafe { Cells::of_waker(data) };
-    cells.set(index);
+    unsafe { Cells::wake::<WIDE>(data) };
 }
 
 /// # Safety
-/// As for `clone`; the waker is used up.
+/// `data` is that of a waker of counted cells; the waker is used up.
+#[inline]
 unsafe fn drop(data: *const ()) {
     // SAFETY: passed on; the share is the waker's own.
     unsafe { release(Cells::of_waker(data).0.pointer()) };
@@ -172,16 +206,27 @@ unsafe fn drop(data: *const ()) {
 ///
 /// # Safety
 /// The caller has a share, and does not use the cells after this.
+#[inline]
 unsafe fn release(head: NonNull<Head>) {
-    // SAFETY: alive while the caller has its share. Neither head nor cells need dropping but for the parent's
-    // waker, which `close` took out, or the waker that held it then, before it gave back its own share.
+    // SAFETY: alive while the caller has its share, which was the last when `free` is called.
     unsafe {
-        if head.as_ref().owners.fetch_sub(1, Release) != 1 {
-            return;
+        if head.as_ref().owners.fetch_sub(1, Release) == 1 {
+            free(head);
         }
+    }
+}
+
+/// # Safety
+/// The last share was given back, by the caller.
+#[cold]
+#[inline(never)]
+unsafe fn free(head: NonNull<Head>) {
+    // SAFETY: nobody else has a share. Neither head nor cells need dropping but for the parent's waker, which
+    // `close` took out, or the waker that held it then, before it gave back its own share.
+    unsafe {
         // All that other owners did with the cells happened before they gave back their share.
         head.as_ref().owners.load(Acquire);
-        let layout = layout(Cells::new(head).children());
+        let layout = layout(Cells::new(head).shape().children());
         dealloc(head.as_ptr().cast(), layout);
     }
 }
@@ -194,5 +239,6 @@ const fn layout(children: usize) -> Layout {
     unsafe { Layout::from_size_align_unchecked(size, align_of::<Head>()) }
 }
 
-/// More owners than there can be without leaking wakers.
-const OWNERS_MAX: usize = isize::MAX as usize;
+/// More owners than there can be without leaking wakers: the sign of a word, for processors that tell it from
+/// the step that counts.
+const TOO_MANY: usize = 1 << (usize::BITS - 1);

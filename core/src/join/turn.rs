@@ -1,6 +1,6 @@
 //! One turn of a join: what a poll does to the children that were woken, whatever holds them and whatever
 //! woke them.
-#![allow(unsafe_code)] // Pinning one element of a pinned slice: `slot`.
+#![allow(unsafe_code)] // Pinning one element of a pinned slice: `slot`; and what `Drain` asks for.
 
 use core::mem;
 use core::pin::Pin;
@@ -12,7 +12,7 @@ use super::wakes::Drain;
 pub(super) struct Progress<E, S> {
     /// Children that have not finished.
     pub(super) live: usize,
-    /// The child that is to be polled first.
+    /// The place that is to be polled first.
     first: usize,
     error: Option<E>,
     on_error: Option<S>,
@@ -41,47 +41,43 @@ impl<E, S: FnOnce(&E)> Progress<E, S> {
     where
         F: Future<Output = Result<(), E>>,
     {
+        let Self {
+            live,
+            first,
+            error,
+            on_error,
+        } = self;
         let count = children.len();
-        let mut is_first = true;
-        if self.live > 0 {
-            wakes.drain(self.first, count, cx.waker(), |index, waker| {
-                let Some(slot) = slot(children.as_mut(), index) else {
-                    return;
-                };
-                if mem::take(&mut is_first) {
-                    let next = index.wrapping_add(1);
-                    self.first = if next < count { next } else { 0 };
-                }
-                self.poll(slot, waker);
-            });
-        }
-        if self.live > 0 {
+        let visit = |index, waker: &Waker| {
+            let Some(slot) = slot(children.as_mut(), index) else {
+                return;
+            };
+            let mut finish = Finish { slot, live };
+            let Some(child) = finish.slot.as_mut().as_pin_mut() else {
+                return;
+            };
+            match child.poll(&mut Context::from_waker(waker)) {
+                Poll::Pending => mem::forget(finish),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(failure)) => failed(error, on_error, failure),
+            }
+        };
+        // SAFETY: joins are made with as many children as wakes. `first` is one behind a child or 0: nobody but
+        // `drain` writes it.
+        unsafe { wakes.drain(first, count, cx.waker(), visit) };
+        if *live > 0 {
             return Poll::Pending;
         }
-        Poll::Ready(self.error.take().map_or(Ok(()), Err))
+        Poll::Ready(error.take().map_or(Ok(()), Err))
     }
+}
 
-    #[inline]
-    fn poll<F>(&mut self, slot: Pin<&mut Option<F>>, waker: &Waker)
-    where
-        F: Future<Output = Result<(), E>>,
-    {
-        let mut finish = Finish {
-            slot,
-            live: &mut self.live,
-        };
-        let Some(child) = finish.slot.as_mut().as_pin_mut() else {
-            return;
-        };
-        match child.poll(&mut Context::from_waker(waker)) {
-            Poll::Pending => mem::forget(finish),
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => {
-                if let Some(on_error) = self.on_error.take() {
-                    on_error(self.error.insert(error));
-                }
-            }
-        }
+/// Keep the first error.
+#[cold]
+#[inline(never)]
+fn failed<E, S: FnOnce(&E)>(first: &mut Option<E>, on_error: &mut Option<S>, failure: E) {
+    if let Some(on_error) = on_error.take() {
+        on_error(first.insert(failure));
     }
 }
 
@@ -92,11 +88,19 @@ struct Finish<'a, F> {
 }
 
 impl<F> Drop for Finish<'_, F> {
+    #[inline]
     fn drop(&mut self) {
-        if self.slot.is_some() {
-            *self.live = self.live.saturating_sub(1);
-            self.slot.set(None);
-        }
+        end(self.slot.as_mut(), self.live);
+    }
+}
+
+// Seldom, so out of the way of what is polled again and again.
+#[cold]
+#[inline(never)]
+fn end<F>(mut slot: Pin<&mut Option<F>>, live: &mut usize) {
+    if slot.is_some() {
+        *live = live.saturating_sub(1);
+        slot.set(None);
     }
 }
 

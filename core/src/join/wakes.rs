@@ -7,6 +7,8 @@ use core::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::MAX_CHILDREN;
 use super::cells::{Cell, Cells, Head};
+use super::parent::Known;
+use super::shape::{Shape, Vtables};
 
 /// The wake state of a join of `N` children: [`Plain`], [`StaticWakes`] or `SharedWakes`.
 ///
@@ -15,8 +17,18 @@ pub trait Wakes<const N: usize>: Drain {}
 
 /// How a turn asks which children were woken.
 pub trait Drain {
-    /// `visit` each child that is to be polled, at most once, those from `first` on before those before it.
-    fn drain(&mut self, first: usize, children: usize, parent: &Waker, visit: impl FnMut(usize, &Waker));
+    /// `visit` each child that is to be polled, at most once, beginning with the first of them from `first` on.
+    /// Then `first` is the place behind the child that was visited first.
+    ///
+    /// # Safety
+    /// `children` is how many this was made for, and `first` is at most that.
+    unsafe fn drain(
+        &mut self,
+        first: &mut usize,
+        children: usize,
+        parent: &Waker,
+        visit: impl FnMut(usize, &Waker),
+    );
 }
 
 /// No wake state: any wake polls every child, with the waker of the task itself.
@@ -30,9 +42,21 @@ impl<const N: usize> Wakes<N> for Plain {}
 
 impl Drain for Plain {
     #[inline]
-    fn drain(&mut self, first: usize, children: usize, parent: &Waker, mut visit: impl FnMut(usize, &Waker)) {
-        for index in (first..children).chain(0..first) {
+    unsafe fn drain(
+        &mut self,
+        first: &mut usize,
+        children: usize,
+        parent: &Waker,
+        mut visit: impl FnMut(usize, &Waker),
+    ) {
+        let mut index = if *first < children { *first } else { 0 };
+        *first = index.wrapping_add(1);
+        for _ in 0..children {
             visit(index, parent);
+            index = index.wrapping_add(1);
+            if index == children {
+                index = 0;
+            }
         }
     }
 }
@@ -40,7 +64,7 @@ impl Drain for Plain {
 /// Wake state for `N` children in a `static`: a join on it allocates nothing.
 ///
 /// One join at a time uses it, from [`claim`](Self::claim) until that join is dropped. `N` is at most
-/// [`MAX_CHILDREN`]; more do not compile. It takes 4 bytes per child and five words.
+/// [`MAX_CHILDREN`]; more do not compile. It takes a word per child and five words.
 ///
 /// ```
 /// use postbox::join::{TryJoin, WakeSet};
@@ -88,10 +112,11 @@ impl<const N: usize> WakeSet<N> {
     /// # Errors
     /// [`WakesInUse`] when another join, or another claim, still has it.
     pub fn claim(&'static self) -> Result<StaticWakes<N>, WakesInUse> {
-        if self.cells_of().open() {
+        let cells = self.cells_of();
+        if cells.open() {
             Ok(StaticWakes {
-                set: self,
-                known: false,
+                cells,
+                known: Known::default(),
             })
         } else {
             Err(WakesInUse)
@@ -125,26 +150,32 @@ impl<const N: usize> fmt::Debug for WakeSet<N> {
 /// they cause a poll that child did not need.
 #[derive(Debug)]
 pub struct StaticWakes<const N: usize> {
-    set: &'static WakeSet<N>,
-    known: bool,
+    cells: Cells<'static>,
+    known: Known,
 }
 
 impl<const N: usize> Wakes<N> for StaticWakes<N> {}
 
 impl<const N: usize> Drain for StaticWakes<N> {
     #[inline]
-    fn drain(&mut self, first: usize, _children: usize, parent: &Waker, visit: impl FnMut(usize, &Waker)) {
-        let cells = self.set.cells_of();
-        // SAFETY: `claim` opened the set for this value alone, and `&mut self` means one thread. The set is
-        // never freed, so wakers need no count.
-        unsafe { cells.drain(first, parent, &mut self.known, &UNCOUNTED, visit) };
+    unsafe fn drain(
+        &mut self,
+        first: &mut usize,
+        _: usize,
+        parent: &Waker,
+        visit: impl FnMut(usize, &Waker),
+    ) {
+        let (cells, shape) = (self.cells, const { Shape::new(N) });
+        // SAFETY: `claim` opened the set for this value alone, and `&mut self` means one thread. The set was
+        // made for `N`, and is never freed, so wakers need no count. As to `first`, as the caller says.
+        unsafe { cells.drain(shape, first, parent, &mut self.known, &UNCOUNTED, visit) };
     }
 }
 
 impl<const N: usize> Drop for StaticWakes<N> {
     fn drop(&mut self) {
         // SAFETY: as in `drain`, and this was the last use.
-        unsafe { self.set.cells_of().close() };
+        unsafe { self.cells.close() };
     }
 }
 
@@ -154,13 +185,24 @@ impl<const N: usize> Drop for StaticWakes<N> {
 pub struct WakesInUse;
 
 /// Wakers of cells that are never freed.
-pub(super) static UNCOUNTED: RawWakerVTable =
-    RawWakerVTable::new(|data| RawWaker::new(data, &UNCOUNTED), wake, wake, |_| ());
+pub(super) static UNCOUNTED: Vtables = Vtables {
+    narrow: RawWakerVTable::new(
+        |data| RawWaker::new(data, &UNCOUNTED.narrow),
+        wake::<false>,
+        wake::<false>,
+        |_| (),
+    ),
+    wide: RawWakerVTable::new(
+        |data| RawWaker::new(data, &UNCOUNTED.wide),
+        wake::<true>,
+        wake::<true>,
+        |_| (),
+    ),
+};
 
 /// # Safety
-/// `data` is that of a waker of cells that are never freed.
-unsafe fn wake(data: *const ()) {
+/// `data` is that of a waker of cells that are never freed, and have leaves if `WIDE`.
+unsafe fn wake<const WIDE: bool>(data: *const ()) {
     // SAFETY: passed on.
-    let (cells, index) = unsafe { Cells::of_waker(data) };
-    cells.set(index);
+    unsafe { Cells::wake::<WIDE>(data) };
 }

@@ -176,8 +176,11 @@ macro_rules! integer {
     };
 }
 
+/// Loom runs on machines of 64 bits.
+pub(crate) type AtomicHalf = AtomicU32;
+
 atomic!(AtomicBool: bool);
-integer!(AtomicU16: u16);
+integer!(AtomicU32: u32);
 integer!(AtomicUsize: usize);
 
 impl AtomicUsize {
