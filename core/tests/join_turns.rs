@@ -102,7 +102,9 @@ fn a_turn_begins_behind_the_child_that_was_first_in_the_turn_before() {
             (&[32, 33], &[33, 32]),
         ];
         for (woken, polled) in turns {
-            woken.iter().for_each(|index| board.wake(*index));
+            for index in &woken {
+                board.wake(*index);
+            }
             assert!(task.poll(join.as_mut()).is_pending());
             assert_eq!(board.polled(), polled, "of {N}, woken {woken:?}");
         }

@@ -29,6 +29,7 @@ pub(crate) trait Backing: Send + Sync {
     fn renew(&self, claims: &[ClaimRef<RowKey>], lease: Duration) -> Result<usize, SimError>;
     fn settle(&self, settlements: &[Settlement<RowKey>]) -> Result<Settled, SimError>;
     fn purge(&self, limit: usize) -> Result<usize, SimError>;
+    fn next_due(&self) -> Result<Option<Duration>, SimError>;
     fn counts(&self) -> Result<OutboxCounts, SimError>;
     fn is_dead(&self, id: &str) -> bool;
     /// Whether there was a hint since the last call.
@@ -147,6 +148,10 @@ where
 
     fn purge(&self, limit: usize) -> Result<usize, SimError> {
         at_once(self.store.purge(limit)).map_err(SimError::store)
+    }
+
+    fn next_due(&self) -> Result<Option<Duration>, SimError> {
+        at_once(self.store.next_due()).map_err(SimError::store)
     }
 
     fn counts(&self) -> Result<OutboxCounts, SimError> {

@@ -247,6 +247,10 @@ impl OutboxStore for SimOutbox {
         self.call("purging", || self.sim.backing.purge(limit)).await
     }
 
+    async fn next_due(&self) -> Result<Option<Duration>, SimError> {
+        self.call("asking when", || self.sim.backing.next_due()).await
+    }
+
     fn wakeup(&self) -> Watch {
         self.sim.hints.watch()
     }

@@ -107,6 +107,9 @@ impl OutboxStore for Outbox {
     async fn purge(&self, limit: usize) -> Result<usize, Self::Error> {
         (&*self.0).purge(limit).await
     }
+    async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {
+        (&*self.0).next_due().await
+    }
     fn wakeup(&self) -> Never {
         Never
     }
