@@ -102,7 +102,7 @@ fn a_turn_begins_behind_the_child_that_was_first_in_the_turn_before() {
             (&[32, 33], &[33, 32]),
         ];
         for (woken, polled) in turns {
-            for index in &woken {
+            for index in woken {
                 board.wake(*index);
             }
             assert!(task.poll(join.as_mut()).is_pending());
