@@ -32,6 +32,9 @@ impl Excerpt {
 
     /// The start of `text`.
     pub fn new(text: &str) -> Self {
+        if text.is_empty() {
+            return Self::EMPTY;
+        }
         Self::display(&text)
     }
 

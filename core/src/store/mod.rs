@@ -2,17 +2,21 @@
 
 #[cfg(feature = "alloc")]
 mod operator;
+#[cfg(feature = "alloc")]
+mod settlement;
 
 use core::ops::Deref;
 use core::time::Duration;
 
 use crate::claim::{Fence, Verdict};
-use crate::id::{Excerpt, Invalid, WorkerId};
+use crate::id::{Invalid, WorkerId};
 use crate::message::MessageRef;
 use crate::wakeup::{Never, Wakeup};
 
 #[cfg(feature = "alloc")]
 pub use operator::{OutboxCounts, OutboxOperator, OutboxOptions, StoredMessage};
+#[cfg(feature = "alloc")]
+pub use settlement::SettlementBuf;
 
 /// The most messages of one claim, renewal or settlement.
 pub const MAX_BATCH: usize = 1024;
@@ -52,11 +56,11 @@ pub trait OutboxStore {
     async fn renew(&self, claims: &[ClaimRef<Self::Key>], lease: Duration) -> Result<usize, Self::Error>;
 
     /// Applies every settlement whose fence holds, in one write, and says which did not.
-    async fn settle(&self, settlements: &[Settlement<Self::Key>]) -> Result<Settled, Self::Error>;
+    async fn settle(&self, settlements: &[Settlement<'_, Self::Key>]) -> Result<Settled, Self::Error>;
 
     /// Settles without waiting until it is durable: what a handler uses that has just published. The store
     /// may gather these; one lost in a crash means a redelivery, nothing else.
-    async fn settle_soon(&self, settlements: &[Settlement<Self::Key>]) -> Result<(), Self::Error> {
+    async fn settle_soon(&self, settlements: &[Settlement<'_, Self::Key>]) -> Result<(), Self::Error> {
         self.settle(settlements).await.map(|_| ())
     }
 
@@ -124,15 +128,16 @@ pub struct ClaimRef<K> {
     pub fence: Fence,
 }
 
-/// What became of one claimed message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement<K> {
+/// What became of one claimed message. A store that keeps it for later makes a
+/// `SettlementBuf` of it (feature `alloc`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settlement<'a, K> {
     /// The claim.
     pub claim: ClaimRef<K>,
     /// What became of it.
     pub verdict: Verdict,
-    /// Why, if it was not published. Stores keep it with the message.
-    pub error: Excerpt,
+    /// Why, if it was not published; else empty. Stores keep an [`Excerpt`](crate::id::Excerpt) of it with the message.
+    pub error: &'a str,
 }
 
 /// What a settlement did.
@@ -238,7 +243,7 @@ impl OutboxStore for NoOutbox {
     async fn renew(&self, _: &[ClaimRef<()>], _: Duration) -> Result<usize, Self::Error> {
         Ok(0)
     }
-    async fn settle(&self, _: &[Settlement<()>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, _: &[Settlement<'_, ()>]) -> Result<Settled, Self::Error> {
         Ok(Settled::none())
     }
     fn wakeup(&self) -> Never {

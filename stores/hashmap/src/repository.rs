@@ -9,7 +9,7 @@ use postbox::aggregate::{
 use postbox::store::{HasOutboxStore, OutboxOptions};
 use postbox::time::{Clock, SystemClock};
 
-use crate::slab::HashMapKey;
+use crate::table::HashMapKey;
 use crate::store::{HashMapOutboxStore, Shared, State};
 
 /// Keeps streams, snapshots, receipts and the outbox in RAM. Clones share the state; it goes with the last
@@ -99,7 +99,7 @@ impl Repository for HashMapRepository {
             }
             let enqueue = |message| rows.enqueue(message, batch.claim, now);
             Ok(Committed {
-                messages: batch.messages.into_iter().map(enqueue).collect(),
+                messages: batch.messages.iter().map(enqueue).collect(),
             })
         })
     }
