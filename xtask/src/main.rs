@@ -8,6 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod budget;
+mod debian;
 mod firmware;
 mod plan;
 mod postgres;
@@ -48,11 +51,16 @@ enum Chore {
         /// The tests to run; all without any.
         tests: Vec<String>,
     },
-    /// The benchmarks (not built yet).
+    /// The benchmarks: writes the tables and charts of benches/README.md anew.
     Bench {
-        /// Compare with the recorded figures instead of printing new ones.
-        #[arg(long)]
+        /// Count instructions and allocations instead, and hold them against benches/budget.txt.
+        #[arg(long, conflicts_with_all = ["smoke", "suites"])]
         check: bool,
+        /// Run everything once and small, and write nothing.
+        #[arg(long)]
+        smoke: bool,
+        /// The suites to measure; all without any.
+        suites: Vec<String>,
     },
 }
 
@@ -65,8 +73,7 @@ fn main() -> ExitCode {
             let root = toolchain::workspace_root();
             firmware::firmware(&root, &tests)
         }
-        Chore::Bench { check: true } => not_built("bench --check"),
-        Chore::Bench { check: false } => not_built("bench"),
+        Chore::Bench { check, smoke, suites } => bench::bench(check, smoke, &suites),
     }
 }
 
@@ -74,7 +81,7 @@ fn test() -> ExitCode {
     let toolchain = toolchain::Toolchain::probe();
     let root = toolchain::workspace_root();
     // Lives as long as the tests. Without one, the tests that need it must not look as if they had passed.
-    let server = postgres::Server::start();
+    let server = postgres::Server::start(postgres::Durability::None);
     let steps = plan::test(
         toolchain,
         &root,
@@ -97,7 +104,7 @@ fn test() -> ExitCode {
 }
 
 fn beside_postgres(command: &[String]) -> ExitCode {
-    let server = match postgres::Server::start() {
+    let server = match postgres::Server::start(postgres::Durability::None) {
         Ok(server) => server,
         Err(why) => {
             eprintln!("cargo xtask postgres: {why}");
@@ -120,12 +127,6 @@ fn beside_postgres(command: &[String]) -> ExitCode {
     }
 }
 
-/// A chore that is planned but absent must not look like one that passed.
-fn not_built(chore: &str) -> ExitCode {
-    eprintln!("cargo xtask {chore}: not built yet");
-    ExitCode::from(2)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn bench_takes_a_check_flag() {
         let cli = Cli::try_parse_from(["xtask", "bench", "--check"]).unwrap();
-        assert!(matches!(cli.chore, Chore::Bench { check: true }));
+        assert!(matches!(cli.chore, Chore::Bench { check: true, .. }));
     }
 
     #[test]

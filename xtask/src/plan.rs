@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::bench;
 use crate::simulation;
 use crate::toolchain::{BARE_METAL, NIGHTLY, Toolchain};
 use crate::{postgres, quickstart};
@@ -118,6 +119,7 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
         ),
     ];
     steps.extend(simulation::steps());
+    steps.extend(bench::smoke().map(|step| postgres::needed(step, no_server)));
     steps
 }
 

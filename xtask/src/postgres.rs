@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use crate::programs::programs;
 
+use crate::debian::{self, is_root};
 use crate::plan::{Mode, Step};
 use crate::quickstart;
 
@@ -20,8 +21,26 @@ pub(crate) const PROGRAMS: &str = "POSTBOX_TEST_POSTGRES_PROGRAMS";
 const IMAGE: &str = "docker.io/library/postgres:17-alpine";
 /// How long a container may take to be fetched and to start.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// What tests need, and what makes them quick: a test server's disk is nobody's archive.
-const SETTINGS: &[&str] = &["max_connections=300", "fsync=off", "listen_addresses=127.0.0.1"];
+/// What tests need.
+const SETTINGS: &[&str] = &["max_connections=300", "listen_addresses=127.0.0.1"];
+
+/// Whether what was committed has to survive the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// As servers are run: for benchmarks.
+    Full,
+    /// Without `fsync`: a test server's disk is nobody's archive.
+    None,
+}
+
+impl Durability {
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Full => "fsync=on",
+            Self::None => "fsync=off",
+        }
+    }
+}
 
 /// A server that runs until this is dropped.
 #[derive(Debug)]
@@ -47,13 +66,13 @@ enum Stop {
 
 impl Server {
     /// Finds or starts one.
-    pub(crate) fn start() -> Result<Self, String> {
+    pub(crate) fn start(durability: Durability) -> Result<Self, String> {
         if let Some(url) = std::env::var(URL).ok().filter(|url| !url.is_empty()) {
             return Ok(Self { url, stop: Stop::Not });
         }
         let mut tried = Vec::new();
         for way in [installed, container, packaged] {
-            match way() {
+            match way(durability) {
                 Ok(server) => return Ok(server),
                 Err(why) => tried.push(why),
             }
@@ -112,7 +131,7 @@ pub(crate) fn faults(programs: bool) -> Step {
     }
 }
 
-fn installed() -> Result<Server, String> {
+fn installed(durability: Durability) -> Result<Server, String> {
     let programs =
         programs().ok_or("`initdb` and `pg_ctl` are neither on the PATH nor in the usual places")?;
     let port = free_port()?;
@@ -141,7 +160,7 @@ fn installed() -> Result<Server, String> {
     ]);
     succeed(&mut init)?;
     let mut options = format!("-p {port} -k '{}'", directory.display());
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().chain([&durability.setting()]) {
         options.push_str(" -c ");
         options.push_str(setting);
     }
@@ -172,7 +191,7 @@ fn installed() -> Result<Server, String> {
     }
 }
 
-fn container() -> Result<Server, String> {
+fn container(durability: Durability) -> Result<Server, String> {
     let engine = ["docker", "podman"]
         .into_iter()
         .find(|engine| succeed(Command::new(engine).arg("info")).is_ok());
@@ -186,8 +205,13 @@ fn container() -> Result<Server, String> {
         "POSTGRES_HOST_AUTH_METHOD=trust",
         "--publish",
     ]);
-    run.arg(format!("127.0.0.1:{port}:5432"))
-        .args([IMAGE, "-c", "max_connections=300", "-c", "fsync=off"]);
+    run.arg(format!("127.0.0.1:{port}:5432")).args([
+        IMAGE,
+        "-c",
+        "max_connections=300",
+        "-c",
+        durability.setting(),
+    ]);
     let id = succeed(&mut run)?.trim().to_owned();
     let server = Server {
         url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
@@ -215,21 +239,9 @@ fn container() -> Result<Server, String> {
 }
 
 /// On Debian as root: a machine that is thrown away afterwards, such as a container of CI.
-fn packaged() -> Result<Server, String> {
-    if !is_root() || !Path::new("/etc/debian_version").is_file() {
-        return Err(String::from(
-            "this is not Debian as root, where the package could be installed",
-        ));
-    }
-    println!("    installing the package postgresql: there is neither a server nor a container engine");
-    let apt = || {
-        let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        apt
-    };
-    succeed(apt().arg("update"))?;
-    succeed(apt().args(["install", "--yes", "--no-install-recommends", "postgresql"]))?;
-    installed()
+fn packaged(durability: Durability) -> Result<Server, String> {
+    debian::install(&["postgresql"])?;
+    installed(durability)
 }
 
 /// The server refuses to run as root: then as the user of the package, or as nobody.
@@ -245,10 +257,6 @@ fn as_nobody_special(program: &Path, directory: &Path) -> Command {
         .arg(program)
         .current_dir(directory);
     command
-}
-
-fn is_root() -> bool {
-    succeed(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
 /// A port that was free a moment ago.

@@ -38,9 +38,14 @@ impl Toolchain {
             nextest: answers(&["nextest", "--version"]),
             bare_metal: has_target(BARE_METAL),
             miri: has_miri(),
-            ci: env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false")),
+            ci: ci(),
         }
     }
+}
+
+/// Whether nobody is there to read a warning.
+pub(crate) fn ci() -> bool {
+    env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 /// The cargo that started us, so that every step uses the same toolchain.

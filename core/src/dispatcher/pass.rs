@@ -194,7 +194,9 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
                 let deadline = self.timer.sleep_until(end.min(stall_at));
                 match race(deadline, renew(self.store, held, lease.length())).await {
                     Either::A(()) => {}
-                    Either::B(Ok(renewed)) if renewed >= held.len().min(CHUNK) => *held_until = now + lease.length(),
+                    Either::B(Ok(renewed)) if renewed >= held.len().min(CHUNK) => {
+                        *held_until = now + lease.length()
+                    }
                     // Some were overtaken, and nobody says which: nothing more is started.
                     Either::B(Ok(_)) => self.control.halt(),
                     Either::B(Err(error)) => self.store_error("renewing", &error, Duration::ZERO),

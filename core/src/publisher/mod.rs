@@ -65,7 +65,11 @@ pub trait AsyncMessagePublisher {
                     report(batch, ticket, result);
                 }
             }
-            if window.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            if window.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }

@@ -51,7 +51,7 @@ where
         Ok(renewed)
     }
 
-    async fn settle(&self, settlements: &[Settlement<FlashKey>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, settlements: &[Settlement<'_, FlashKey>]) -> Result<Settled, Self::Error> {
         let mut inner = self.inner.lock().await;
         let settled = inner.settle(settlements, self.clock.now()).await;
         // Whatever it was, a place of the window may be free, or the next of a key.
@@ -154,7 +154,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
     /// made again, and finds them gone.
     async fn settle(
         &mut self,
-        settlements: &[Settlement<FlashKey>],
+        settlements: &[Settlement<'_, FlashKey>],
         now: Instant,
     ) -> Result<Settled, FlashError<F::Error>> {
         let drops = self.dead == DeadLetters::Drop;
@@ -197,7 +197,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
     }
 
     /// What a settlement makes of its message, if its fence holds.
-    fn after(&self, settlement: &Settlement<FlashKey>, now: Instant) -> Option<Entry> {
+    fn after(&self, settlement: &Settlement<'_, FlashKey>, now: Instant) -> Option<Entry> {
         let mut entry = self.window.get(settlement.claim.key.0)?;
         let held = entry.settle(settlement.claim.fence, settlement.verdict, now);
         held.is_ok().then_some(entry)

@@ -35,7 +35,10 @@ impl Rows {
         claim: Option<Birth>,
         now: Instant,
     ) -> CommittedMessage<HashMapKey> {
-        let is_head = message.as_ref().key.is_none_or(|key| self.lanes.is_free(&self.table, key));
+        let is_head = message
+            .as_ref()
+            .key
+            .is_none_or(|key| self.lanes.is_free(&self.table, key));
         let born = claim.filter(|_| is_head && message.delay().is_zero());
         let entry = match born {
             Some(birth) => Entry::in_flight(birth.worker, birth.lease.length(), now),

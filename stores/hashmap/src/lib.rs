@@ -44,5 +44,5 @@ mod table;
 
 pub use claim::HashMapClaimed;
 pub use repository::HashMapRepository;
-pub use table::HashMapKey;
 pub use store::HashMapOutboxStore;
+pub use table::HashMapKey;

@@ -66,7 +66,11 @@ impl Packed {
         for length in [id, name, key, headers, text] {
             buffer.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
         }
-        let command = if message.kind == MessageKind::Command { COMMAND } else { 0 };
+        let command = if message.kind == MessageKind::Command {
+            COMMAND
+        } else {
+            0
+        };
         let keyed = if message.key.is_some() { KEYED } else { 0 };
         buffer.extend_from_slice(&[common << TYPE | command | keyed, 0, 0, 0]);
         for part in parts {

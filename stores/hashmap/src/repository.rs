@@ -9,8 +9,8 @@ use postbox::aggregate::{
 use postbox::store::{HasOutboxStore, OutboxOptions};
 use postbox::time::{Clock, SystemClock};
 
-use crate::table::HashMapKey;
 use crate::store::{HashMapOutboxStore, Shared, State};
+use crate::table::HashMapKey;
 
 /// Keeps streams, snapshots, receipts and the outbox in RAM. Clones share the state; it goes with the last
 /// of them, and of their outbox handles.

@@ -194,7 +194,9 @@ impl Rows {
         let Some(row) = self.table.get(slot).filter(|row| row.keyed && !row.in_lane) else {
             return;
         };
-        let Some(message) = row.message.clone() else { return };
+        let Some(message) = row.message.clone() else {
+            return;
+        };
         let key = message.as_ref().key.unwrap_or_default();
         if let Some(displaced) = self.lanes.join(&mut self.table, key, slot) {
             self.unlink(displaced);

@@ -64,7 +64,9 @@ impl Schedule {
     ) -> u64 {
         let mut visited = 0;
         while taken.len() < limit {
-            let Some(row) = table.get_mut(self.head) else { break };
+            let Some(row) = table.get_mut(self.head) else {
+                break;
+            };
             visited += 1;
             let turn = turn(row);
             if turn.0 > now {

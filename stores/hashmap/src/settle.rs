@@ -89,8 +89,7 @@ impl Rows {
         }
         // A release at a shutdown brings no reason: the earlier one is still the last failure.
         if settlement.verdict != Verdict::Complete && !settlement.error.is_empty() {
-            self.errors
-                .insert(claim.key.slot, Excerpt::new(settlement.error));
+            self.errors.insert(claim.key.slot, Excerpt::new(settlement.error));
         }
         self.change(claim.key.slot, entry, now);
         true

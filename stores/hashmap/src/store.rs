@@ -15,8 +15,8 @@ use postbox::time::{Clock, Instant};
 
 use crate::claim::HashMapClaimed;
 use crate::rows::Rows;
-use crate::table::HashMapKey;
 use crate::streams::Streams;
+use crate::table::HashMapKey;
 
 /// The outbox of a [`HashMapRepository`](crate::HashMapRepository): a handle that shares its state.
 ///

@@ -1,6 +1,7 @@
 //! The ends of claims, and what retention and an operator do with rows afterwards.
 
 use postbox::claim::{Status, Verdict};
+use postbox::id::Excerpt;
 use postbox::store::{Settled, Settlement};
 use postbox::time::Instant;
 
@@ -9,7 +10,7 @@ use crate::slot::{HeaplessKey, List};
 
 impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYLOAD> {
     /// Applies every settlement whose fence holds, in order, and names the others.
-    pub(crate) fn settle(&mut self, settlements: &[Settlement<HeaplessKey>], now: Instant) -> Settled {
+    pub(crate) fn settle(&mut self, settlements: &[Settlement<'_, HeaplessKey>], now: Instant) -> Settled {
         let mut settled = Settled::none();
         for (index, settlement) in settlements.iter().enumerate() {
             if self.settle_one(settlement, now) {
@@ -70,7 +71,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
         purged
     }
 
-    fn settle_one(&mut self, settlement: &Settlement<HeaplessKey>, now: Instant) -> bool {
+    fn settle_one(&mut self, settlement: &Settlement<'_, HeaplessKey>, now: Instant) -> bool {
         let claim = settlement.claim;
         let Some(mut entry) = self.row(claim.key).map(|row| row.entry) else {
             return false;
@@ -81,7 +82,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
         // A release at a shutdown brings no reason: the earlier one is still the last failure.
         if settlement.verdict != Verdict::Complete && !settlement.error.is_empty() {
             if let Some(row) = self.table.get_mut(claim.key.slot) {
-                row.last_error.clone_from(&settlement.error);
+                row.last_error = Excerpt::new(settlement.error);
             }
         }
         self.change(claim.key.slot, entry, now);

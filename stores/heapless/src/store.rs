@@ -227,7 +227,7 @@ where
         Ok(self.step(|rows, now| rows.renew(claims, lease, now)))
     }
 
-    async fn settle(&self, settlements: &[Settlement<HeaplessKey>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, settlements: &[Settlement<'_, HeaplessKey>]) -> Result<Settled, Self::Error> {
         Ok(self.step(|rows, now| rows.settle(settlements, now)))
     }
 

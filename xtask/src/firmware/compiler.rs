@@ -2,7 +2,9 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::debian;
 
 /// What Debian has to be asked for.
 const PACKAGES: &[&str] = &[
@@ -33,7 +35,7 @@ impl Compiler {
         if let Some(found) = from_source() {
             return Ok(found);
         }
-        let installed = install(PACKAGES).map(|()| from_source());
+        let installed = debian::install(PACKAGES).map(|()| from_source());
         installed.ok().flatten().ok_or_else(|| {
             format!(
                 "nothing here builds for {target}: neither `rustup target add {target}` was run, nor is there a \
@@ -97,29 +99,6 @@ fn has_linker(sysroot: &Path) -> bool {
     targets
         .flatten()
         .any(|target| target.path().join("bin/rust-lld").is_file())
-}
-
-/// Installs packages, on Debian as root; an error elsewhere.
-pub(super) fn install(packages: &[&str]) -> Result<(), String> {
-    let is_root = Command::new("id").arg("-u").output();
-    if !is_root.is_ok_and(|answer| answer.stdout.starts_with(b"0\n")) {
-        return Err(String::from("not root"));
-    }
-    println!("installing {}", packages.join(" "));
-    let apt = |args: &[&str]| {
-        Command::new("apt-get")
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    let install = ["install", "--yes", "--no-install-recommends"];
-    if apt(&["update"]) && apt(&[&install[..], packages].concat()) {
-        Ok(())
-    } else {
-        Err(String::from("apt-get failed"))
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::compiler;
+use crate::debian;
 
 const QEMU: &str = "qemu-system-arm";
 
@@ -17,7 +17,7 @@ pub(super) fn present() -> Result<(), String> {
         let version = version.arg("--version").stdout(Stdio::null()).status();
         version.is_ok_and(|status| status.success())
     };
-    if answers() || (compiler::install(&[QEMU]).is_ok() && answers()) {
+    if answers() || (debian::install(&[QEMU]).is_ok() && answers()) {
         return Ok(());
     }
     Err(format!("{QEMU} is not installed"))

@@ -1,14 +1,15 @@
 //! `cargo xtask firmware`: builds the tests of `examples/firmware`, runs them under QEMU, and says which passed.
 
-mod budget;
 mod build;
 mod compiler;
+mod elf;
 mod machine;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use crate::budget;
 use crate::report::seconds;
 use crate::toolchain::cargo;
 
@@ -158,10 +159,10 @@ fn sizes(firmware: &Path) -> Result<Vec<budget::Figure>, String> {
     ] {
         let elf = build::binary(firmware, run("tasks", machine, target, How::Virtual))?;
         let elf = std::fs::read(&elf).map_err(|error| format!("{}: {error}", elf.display()))?;
-        if budget::allocates(&elf) {
+        if elf::allocates(&elf) {
             return Err(format!("{name} has an allocator"));
         }
-        figures.extend(budget::sizes(name, &elf)?);
+        figures.extend(elf::sizes(name, &elf)?);
     }
     Ok(figures)
 }
