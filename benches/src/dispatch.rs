@@ -1,4 +1,4 @@
-//! Claim, publish to nowhere, settle: the dispatcher over the HashMap store, beside a slab that does the least that the
+//! Claim, publish to nowhere, settle: the dispatcher over the store in RAM, beside a slab that does the least that the
 //! same promises need.
 
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
@@ -6,7 +6,9 @@ use postbox::id::WorkerId;
 use postbox::store::HasOutboxStore;
 use postbox_hashmap::{HashMapOutboxStore, HashMapRepository};
 
-use crate::{Case, Contender, Effort, Failure, Figures, Filled, Nowhere, Suite, nanoseconds, side_by_side, spin};
+use crate::{
+    Case, Contender, Effort, Failure, Figures, Filled, Nowhere, Suite, nanoseconds, side_by_side, spin,
+};
 
 pub(crate) const SUITE: Suite = Suite {
     name: "dispatch",
@@ -66,7 +68,9 @@ impl Drain {
 
 /// Dispatches so many batches of a store that holds as many messages whatever the number.
 fn counted(steps: u64, batch: usize, keyed: bool) {
-    let Ok(mut drain) = Drain::of(WAITING, keyed) else { return };
+    let Ok(mut drain) = Drain::of(WAITING, keyed) else {
+        return;
+    };
     for _ in 0..steps {
         drain.pass(batch);
     }
@@ -111,10 +115,10 @@ fn drained<D>(messages: u64, drains: &mut [D], pass: impl Fn(&mut D) -> usize) -
         }
         done
     });
-    match done == messages {
-        true => Ok(each),
-        false => Err(format!("published {done} of {messages}").into()),
+    if done == messages {
+        return Ok(each);
     }
+    Err(format!("published {done} of {messages}").into())
 }
 
 /// No slot.
@@ -170,7 +174,12 @@ impl Slab {
             self.claim(self.due);
         }
         for (slot, _) in &self.claims {
-            std::hint::black_box(self.rows[*slot as usize].payload.as_deref().and_then(<[u8]>::first));
+            std::hint::black_box(
+                self.rows[*slot as usize]
+                    .payload
+                    .as_deref()
+                    .and_then(<[u8]>::first),
+            );
         }
         let claims = std::mem::take(&mut self.claims);
         let settled = claims.iter().filter(|claim| self.settle(**claim)).count();

@@ -55,12 +55,26 @@ fn measure(effort: Effort, figures: &mut Figures) -> Result<(), Failure> {
             each(&|| same.publish_to(Boxed(Arc::new(Nowhere)), passes))
         }),
     ];
-    side_by_side(figures, "publisher", "dispatch_batch", effort.rounds(), contenders)?;
+    side_by_side(
+        figures,
+        "publisher",
+        "dispatch_batch",
+        effort.rounds(),
+        contenders,
+    )?;
     let contenders = vec![
         Contender::new("polled, by hand", || each(&|| same.poll(&mut Nowhere, passes))),
-        Contender::new("a box a message", || each(&|| same.each_to(&Boxed(Arc::new(Nowhere)), passes))),
+        Contender::new("a box a message", || {
+            each(&|| same.each_to(&Boxed(Arc::new(Nowhere)), passes))
+        }),
     ];
-    side_by_side(figures, "publisher", "without a dispatcher", effort.rounds(), contenders)?;
+    side_by_side(
+        figures,
+        "publisher",
+        "without a dispatcher",
+        effort.rounds(),
+        contenders,
+    )?;
     Ok(())
 }
 
@@ -101,6 +115,9 @@ impl Same {
     }
 
     /// Publishes all of them, so many times.
+    ///
+    /// # Panics
+    /// When it published fewer.
     pub fn publish_to<P: AsyncMessagePublisher>(&self, publisher: P, passes: u64) {
         let config = DispatchConfig::new(WorkerId::new(1));
         let dispatcher = OutboxDispatcher::new(self, publisher, config);
@@ -162,7 +179,9 @@ impl<'a> OutboxStore for &'a Same {
     }
     async fn settle(&self, settlements: &[Settlement<'_, ()>]) -> Result<Settled, Infallible> {
         let mut settled = Settled::none();
-        settlements.iter().for_each(|_| settled.apply());
+        for _ in settlements {
+            settled.apply();
+        }
         Ok(settled)
     }
     fn wakeup(&self) -> Never {

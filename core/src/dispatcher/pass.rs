@@ -114,9 +114,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         let Some(messages) = Scratch::collect(held, |_, c| c.message()) else {
             return Ok(outcome);
         };
-        let Some(mut outcomes) = Scratch::collect(held, |_, _| PublishOutcome::Waiting) else {
-            return Ok(outcome);
-        };
+        let mut outcomes = Scratch::waiting(held.len());
         outcome.claimed = messages.as_slice().len();
         (self.config.observer)(Signal::Claimed {
             worker: self.config.worker,
@@ -195,7 +193,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
                 match race(deadline, renew(self.store, held, lease.length())).await {
                     Either::A(()) => {}
                     Either::B(Ok(renewed)) if renewed >= held.len().min(CHUNK) => {
-                        *held_until = now + lease.length()
+                        *held_until = now + lease.length();
                     }
                     // Some were overtaken, and nobody says which: nothing more is started.
                     Either::B(Ok(_)) => self.control.halt(),

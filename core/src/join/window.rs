@@ -135,3 +135,40 @@ impl<F: Future, const N: usize> Default for Window<F, N> {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+    use core::pin::pin;
+    use core::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn what_is_ready_at_once_leaves_its_place_and_what_is_not_keeps_it() {
+        let ready = Cell::new(false);
+        let wait = |output| {
+            let ready = &ready;
+            poll_fn(move |_| {
+                if ready.get() {
+                    Poll::Ready(output)
+                } else {
+                    Poll::Pending
+                }
+            })
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut window = pin!(Window::<_, 1>::new());
+        ready.set(true);
+        assert_eq!(window.as_mut().push_poll(wait(1), &mut cx), Poll::Ready(1));
+        assert!(window.is_empty());
+        ready.set(false);
+        assert_eq!(window.as_mut().push_poll(wait(2), &mut cx), Poll::Pending);
+        assert!(!window.has_room() && !window.is_empty());
+        // There is no room: dropped, and what has the place is not polled in its stead.
+        ready.set(true);
+        assert_eq!(window.as_mut().push_poll(wait(3), &mut cx), Poll::Pending);
+        assert_eq!(window.as_mut().poll_next(&mut cx), Poll::Ready(Some(2)));
+        assert_eq!(window.as_mut().poll_next(&mut cx), Poll::Ready(None));
+    }
+}

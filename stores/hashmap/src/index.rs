@@ -1,6 +1,7 @@
 //! Rows by the hash of a text: chains through the rows themselves, so that to leave one hashes nothing and allocates
 //! nothing. Which text it is, and whether it is the same, is the caller's to know.
 
+use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 
 use crate::table::{Chained, NONE, Row, Slot, Table};
@@ -12,6 +13,12 @@ pub(crate) struct Index<L> {
     first: Vec<Slot>,
     len: usize,
     link: PhantomData<L>,
+}
+
+/// The low half of a keyed hash: whoever chooses the texts cannot choose the chains.
+pub(crate) fn hash(hasher: &RandomState, text: &str) -> u32 {
+    let [a, b, c, d, ..] = hasher.hash_one(text).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// Where a row keeps its chain.
@@ -70,15 +77,12 @@ impl<L: Link> Index<L> {
         let Some(Chained { hash, next }) = Self::link(table, slot).copied() else {
             return;
         };
-        let next = match Self::link(table, heir) {
-            Some(link) => {
-                *link = Chained { hash, next };
-                heir
-            }
-            None => {
-                self.len -= 1;
-                next
-            }
+        let next = if let Some(link) = Self::link(table, heir) {
+            *link = Chained { hash, next };
+            heir
+        } else {
+            self.len -= 1;
+            next
         };
         let mut at = self.first(hash);
         if at == slot {
@@ -137,7 +141,65 @@ impl<L: Link> Index<L> {
     }
 
     /// The number of chains is a power of two.
-    const fn chain(&self, hash: u32) -> usize {
+    fn chain(&self, hash: u32) -> usize {
         hash as usize & (self.first.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use postbox::claim::Entry;
+    use postbox::message::OutboxMessage;
+    use postbox::time::Instant;
+
+    use super::*;
+    use crate::packed::Packer;
+
+    /// The rows that stand in the chain of a hash.
+    fn chain(index: &Index<ById>, table: &Table, hash: u32) -> BTreeSet<Slot> {
+        let mut rows = BTreeSet::new();
+        let mut at = index.first(hash);
+        while let Some(row) = table.get(at) {
+            if row.by_id.hash == hash {
+                rows.insert(at);
+            }
+            at = row.by_id.next;
+        }
+        rows
+    }
+
+    #[test]
+    fn rows_are_found_by_their_hash_whatever_came_and_went() {
+        let (mut table, mut index) = (Table::new(), Index::<ById>::new());
+        let (mut packer, mut known) = (Packer::default(), Vec::new());
+        for step in 0_u32..600 {
+            // Few hashes, so that chains are long and hold several hashes.
+            let hash = step.wrapping_mul(0x9e37_79b9) % 97;
+            let message = OutboxMessage::create(format!("m-{step}"), "thing", vec![]).unwrap();
+            let entry = Entry::pending(Instant::ZERO, Duration::ZERO);
+            let row = Row::new(packer.pack(&message), false, entry, u64::from(step));
+            let slot = table.insert(row);
+            index.insert(&mut table, slot, hash);
+            known.push((slot, hash));
+            if step % 3 == 0 {
+                let (slot, _) = known.swap_remove(step as usize * 7 % known.len());
+                index.remove(&mut table, slot, NONE);
+                table.remove(slot);
+            }
+            let of = |wanted| known.iter().filter(move |(_, hash)| *hash == wanted);
+            assert_eq!(
+                chain(&index, &table, hash),
+                of(hash).map(|(slot, _)| *slot).collect()
+            );
+        }
+        for (slot, hash) in known {
+            assert!(chain(&index, &table, hash).contains(&slot));
+            index.remove(&mut table, slot, NONE);
+            table.remove(slot);
+        }
+        assert!(index.first.iter().all(|first| *first == NONE));
     }
 }

@@ -1,9 +1,9 @@
 //! The queues of ordering keys, linked through the rows: which message of a key is its head. Who may be claimed when is
 //! not known here.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 
-use crate::index::{ByKey, Index};
+use crate::index::{ByKey, Index, hash};
 use crate::table::{Links, NONE, Slot, Table};
 
 /// Every key that has a message under way.
@@ -54,14 +54,12 @@ impl Lanes {
         if let Some(row) = table.get_mut(next) {
             row.lane.previous = slot;
         }
-        match table.get_mut(previous) {
-            Some(row) => row.lane.next = slot,
-            None => {
-                table.get_mut(slot)?.lane_tail = tail;
-                self.heads.remove(table, head, slot);
-                return Some(head);
-            }
-        }
+        let Some(row) = table.get_mut(previous) else {
+            table.get_mut(slot)?.lane_tail = tail;
+            self.heads.remove(table, head, slot);
+            return Some(head);
+        };
+        row.lane.next = slot;
         if next == NONE {
             table.get_mut(head)?.lane_tail = slot;
         }
@@ -104,9 +102,8 @@ impl Lanes {
         None
     }
 
-    /// The low half of a keyed hash: whoever chooses the keys cannot choose the chains.
     fn hash(&self, key: &str) -> u32 {
-        self.hasher.hash_one(key) as u32
+        hash(&self.hasher, key)
     }
 }
 

@@ -182,6 +182,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn neighbours_share_memory_until_one_is_set_apart() {
+        let message = OutboxMessage::create("m", "thing", vec![7; 64]).unwrap();
+        let late = message.clone().with_delay(std::time::Duration::from_secs(1));
+        let mut packer = Packer::default();
+        let [first, second, late] = [&message, &message, &late].map(|message| packer.pack(message));
+        assert!(late.0.is_unique());
+        drop((second, packer));
+        let apart = first.apart();
+        assert_eq!(apart.as_ref().payload, first.as_ref().payload);
+        assert!(apart.0.is_unique());
+    }
+
+    #[test]
     fn what_was_packed_comes_out_as_it_was() {
         let plain = OutboxMessage::create("m-1", "größer", b"".to_vec()).unwrap();
         let full = OutboxMessage::command("m-2", "a.b", b"\xff\0payload".to_vec())
@@ -191,11 +204,11 @@ mod tests {
             .unwrap();
         let mut packer = Packer::default();
         for message in [plain, full] {
-            let packed = packer.pack(&message);
-            assert_eq!(packed.to_message(), message);
-            assert_eq!(packed.as_ref().content_type, message.as_ref().content_type);
-            assert!(packed.has_id(message.id()) && !packed.has_id("m"));
-            assert_eq!(packed.has_key("k"), message.as_ref().key.is_some());
+            let stored = packer.pack(&message);
+            assert_eq!(stored.to_message(), message);
+            assert_eq!(stored.as_ref().content_type, message.as_ref().content_type);
+            assert!(stored.has_id(message.id()) && !stored.has_id("m"));
+            assert_eq!(stored.has_key("k"), message.as_ref().key.is_some());
         }
     }
 }

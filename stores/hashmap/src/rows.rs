@@ -4,7 +4,7 @@
 //! under way; so what a claim finds there is free as soon as it is due, and nothing else is looked at.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 
 use postbox::claim::{Entry, State, Status};
 use postbox::id::Excerpt;
@@ -12,7 +12,7 @@ use postbox::message::OutboxMessage;
 use postbox::store::{DeadPolicy, OutboxCounts, OutboxOptions, StoredMessage};
 use postbox::time::Instant;
 
-use crate::index::{ById, Index};
+use crate::index::{ById, Index, hash};
 use crate::lanes::Lanes;
 use crate::packed::Packer;
 use crate::schedule::{Schedule, Turn};
@@ -224,9 +224,8 @@ impl Rows {
         self.freed |= at <= now;
     }
 
-    /// The low half of a keyed hash: whoever chooses the ids cannot choose the chains.
     fn hash(&self, id: &str) -> u32 {
-        self.hasher.hash_one(id) as u32
+        hash(&self.hasher, id)
     }
 
     pub(crate) const fn count(&mut self, status: Status) -> &mut u64 {

@@ -116,12 +116,11 @@ impl Schedule {
             self.strays.remove(&turn);
             return;
         }
-        match table.get_mut(next) {
-            Some(row) => row.links.previous = previous,
-            None => {
-                self.tail = previous;
-                self.latest = table.get(previous).map_or(FIRST, turn);
-            }
+        if let Some(row) = table.get_mut(next) {
+            row.links.previous = previous;
+        } else {
+            self.tail = previous;
+            self.latest = table.get(previous).map_or(FIRST, turn);
         }
         match table.get_mut(previous) {
             Some(row) => row.links.next = next,

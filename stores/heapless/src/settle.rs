@@ -6,7 +6,7 @@ use postbox::store::{Settled, Settlement};
 use postbox::time::Instant;
 
 use crate::rows::Rows;
-use crate::slot::{HeaplessKey, List};
+use crate::slot::{HeaplessKey, List, hash};
 
 impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYLOAD> {
     /// Applies every settlement whose fence holds, in order, and names the others.
@@ -24,7 +24,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
 
     /// Puts a dead row back; `false` when it is not dead.
     pub(crate) fn requeue(&mut self, id: &str, now: Instant) -> bool {
-        let Some(slot) = self.table.find(id) else {
+        let Some(slot) = self.table.find(id, hash(id)) else {
             return false;
         };
         let Some(mut entry) = self.table.get(slot).map(|row| row.entry) else {
@@ -39,7 +39,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
 
     /// Deletes a row that nobody holds; `false` when there is none.
     pub(crate) fn remove(&mut self, id: &str, now: Instant) -> bool {
-        let found = self.table.find(id);
+        let found = self.table.find(id, hash(id));
         let free = |slot: &crate::slot::Index| {
             let row = self.table.get(*slot);
             row.is_some_and(|row| row.entry.state().status() != Status::InFlight)
