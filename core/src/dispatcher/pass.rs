@@ -111,9 +111,10 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
             requested: held.len(),
             ..DispatchOutcome::default()
         };
-        let Some(messages) = Scratch::collect(held, |_, c| c.message()) else {
+        let Some(first) = held.first() else {
             return Ok(outcome);
         };
+        let messages = Scratch::collect(first, held, |_, held| held.message());
         let mut outcomes = Scratch::waiting(held.len());
         outcome.claimed = messages.as_slice().len();
         (self.config.observer)(Signal::Claimed {
@@ -134,7 +135,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
 
         let outcomes = outcomes.as_slice();
         let ending = Ending::of(outcomes, panicked);
-        let settlements = Scratch::collect(held, |at, message| {
+        let settlements = Scratch::collect(first, held, |at, message| {
             let come = outcomes.get(at).unwrap_or(&PublishOutcome::Waiting);
             let (verdict, error) = verdict(self.config, message, come, ending);
             let settlement = Settlement {
@@ -149,9 +150,6 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
             }
             settlement
         });
-        let Some(settlements) = settlements else {
-            return Ok(outcome);
-        };
         self.settle(settlements.as_slice(), &mut outcome).await?;
         Ok(outcome)
     }
@@ -275,8 +273,9 @@ async fn renew<S: OutboxStore, C>(store: &S, held: &[C], lease: Duration) -> Res
 where
     C: ClaimedMessage<Key = S::Key>,
 {
-    match Scratch::collect(held, |_, held| held.claim()) {
-        Some(claims) => store.renew(claims.as_slice(), lease).await,
-        None => Ok(0),
-    }
+    let Some(first) = held.first() else {
+        return Ok(0);
+    };
+    let claims = Scratch::collect(first, held, |_, held| held.claim());
+    store.renew(claims.as_slice(), lease).await
 }

@@ -42,25 +42,25 @@ impl Scratch<PublishOutcome> {
 }
 
 impl<T: Copy> Scratch<T> {
-    /// Makes an item for each of `from` and its position, at most [`CHUNK`]; `None` when there are none.
+    /// Makes an item for each of `from`, whose first is `first`, and its position; at most [`CHUNK`]. Not an option,
+    /// whose tag inside of an item would have it copied byte by byte.
     #[allow(
         clippy::inline_always,
         reason = "lists are large: they are to be made where they stay"
     )]
     #[inline(always)]
-    pub(super) fn collect<'s, S>(from: &'s [S], mut make: impl FnMut(usize, &'s S) -> T) -> Option<Self> {
-        let first = from.first()?;
+    pub(super) fn collect<'s, S>(
+        first: &'s S,
+        from: &'s [S],
+        mut make: impl FnMut(usize, &'s S) -> T,
+    ) -> Self {
         #[cfg(feature = "alloc")]
         {
             let _ = first;
-            Some(Self {
-                items: from
-                    .iter()
-                    .take(CHUNK)
-                    .enumerate()
-                    .map(|(at, item)| make(at, item))
-                    .collect(),
-            })
+            let some = from.iter().take(CHUNK).enumerate();
+            Self {
+                items: some.map(|(at, item)| make(at, item)).collect(),
+            }
         }
         // Unused places hold the first item once more.
         #[cfg(not(feature = "alloc"))]
@@ -69,10 +69,10 @@ impl<T: Copy> Scratch<T> {
             for (at, (place, item)) in items.iter_mut().zip(from).enumerate().skip(1) {
                 *place = make(at, item);
             }
-            Some(Self {
+            Self {
                 items,
                 len: from.len().min(CHUNK),
-            })
+            }
         }
     }
 }

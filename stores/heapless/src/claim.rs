@@ -60,8 +60,8 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
         }
         by_commit(&mut chosen);
         batch.clear();
-        for (_, slot) in chosen {
-            self.claim_row(slot, request, now, batch);
+        for (_, slot) in &chosen {
+            self.claim_row(*slot, request, now, batch);
         }
     }
 
