@@ -9,16 +9,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod dispatch;
 mod executors;
 mod figures;
 mod in_memory;
 mod join;
+mod publisher;
 mod side_by_side;
 
+pub use dispatch::{Drain, Slab};
 pub use executors::Backlog;
 pub use figures::{Effort, Figures};
 pub use in_memory::{Filled, Nowhere, spin};
 pub use join::{Board, Child, Ours, Round, SIZES};
+pub use publisher::{Boxed, Lent, Same, dynamic};
 pub use side_by_side::{Contender, nanoseconds, quantile, side_by_side};
 
 /// What can go wrong with a benchmark: a store, a server, a file.
@@ -50,7 +54,7 @@ pub struct Case {
 }
 
 /// All suites, in the order of the tables.
-pub const SUITES: &[Suite] = &[executors::SUITE, join::SUITE];
+pub const SUITES: &[Suite] = &[join::SUITE, dispatch::SUITE, publisher::SUITE, executors::SUITE];
 
 /// All counted cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {

@@ -6,7 +6,7 @@ use std::thread;
 
 use postbox::aggregate::{CommitBatch, Repository};
 use postbox::claim::Verdict;
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::lease::Lease;
 use postbox::message::OutboxMessage;
 use postbox::store::{
@@ -163,11 +163,11 @@ fn its_futures_may_be_sent_to_other_threads() {
     is_send(repository.outbox_store().wakeup());
 }
 
-fn complete<C: ClaimedMessage>(claimed: &C) -> Settlement<C::Key> {
+fn complete<C: ClaimedMessage>(claimed: &C) -> Settlement<'static, C::Key> {
     Settlement {
         claim: claimed.claim(),
         verdict: Verdict::Complete,
-        error: Excerpt::EMPTY,
+        error: "",
     }
 }
 

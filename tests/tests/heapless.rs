@@ -199,7 +199,7 @@ fn the_oldest_waiting_message_makes_room_only_if_that_is_asked_for() {
     let settlement = Settlement {
         claim: claim.unwrap(),
         verdict: Verdict::Bury,
-        error: Excerpt::new("poison"),
+        error: "poison",
     };
     assert_eq!(now((&outbox).settle(&[settlement])).unwrap().applied(), 1);
     now((&outbox).claim(&request(1))).unwrap();

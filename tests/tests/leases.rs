@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use postbox::claim::Verdict;
 use postbox::dispatcher::OutboxDispatcher;
-use postbox::id::Excerpt;
 use postbox::publisher::WINDOW;
 use postbox::runtime::Timer;
 use postbox::store::{ClaimRef, ClaimRequest, ClaimedMessage, OutboxStore, Settled, Settlement};
@@ -70,7 +69,7 @@ impl OutboxStore for Slow {
         }
         self.store.renew(claims, lease).await
     }
-    async fn settle(&self, settlements: &[Settlement<HashMapKey>]) -> Result<Settled, Infallible> {
+    async fn settle(&self, settlements: &[Settlement<'_, HashMapKey>]) -> Result<Settled, Infallible> {
         self.store.settle(settlements).await
     }
     fn wakeup(&self) -> Watch {
@@ -167,7 +166,7 @@ fn after_a_renewal_that_found_some_claims_overtaken_nothing_more_is_started() {
                 .expect("not poisoned")
                 .last()
                 .expect("they are claimed");
-            let (verdict, error) = (Verdict::Complete, Excerpt::EMPTY);
+            let (verdict, error) = (Verdict::Complete, "");
             let settled = store
                 .settle(&[Settlement {
                     claim,

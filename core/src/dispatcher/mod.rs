@@ -149,14 +149,14 @@ impl<S: OutboxStore, P: AsyncMessagePublisher, T: Timer> OutboxDispatcher<S, P, 
         &self,
         claimed: &[S::Claimed],
     ) -> Result<DispatchOutcome, DispatchError<S::Error>> {
-        let config = self.config()?;
+        let config = self.checked()?;
         let mut total = DispatchOutcome {
             requested: claimed.len(),
             ..DispatchOutcome::default()
         };
         let control = Control::new();
         for chunk in claimed.chunks(CHUNK) {
-            let mut pass = self.pass(&config, &control);
+            let mut pass = self.pass(config, &control);
             if pass.renew(chunk).await? == chunk.len() {
                 total.add(&pass.publish(chunk).await?);
             }
@@ -171,7 +171,7 @@ impl<S: OutboxStore, P: AsyncMessagePublisher, T: Timer> OutboxDispatcher<S, P, 
         which: Which<'_>,
         control: &Control,
     ) -> Result<DispatchOutcome, DispatchError<S::Error>> {
-        let config = self.config()?;
+        let config = self.checked()?;
         check_batch(limit)?;
         let mut total = DispatchOutcome {
             requested: limit,
@@ -180,7 +180,7 @@ impl<S: OutboxStore, P: AsyncMessagePublisher, T: Timer> OutboxDispatcher<S, P, 
         let chunk = self.store.max_batch().clamp(1, CHUNK);
         while total.claimed < limit && !control.is_halted() {
             let want = limit.saturating_sub(total.claimed).min(chunk);
-            let mut pass = self.pass(&config, control);
+            let mut pass = self.pass(config, control);
             let request = ClaimRequest {
                 worker: config.worker,
                 lease: config.lease.length(),
@@ -188,7 +188,9 @@ impl<S: OutboxStore, P: AsyncMessagePublisher, T: Timer> OutboxDispatcher<S, P, 
                 max_abandoned: config.retry.max_abandoned,
                 which,
             };
-            let claimed = self.store.claim(&request).await.map_err(DispatchError::Store)?;
+            let mut claimed = S::Batch::default();
+            let claiming = self.store.claim_into(&request, &mut claimed).await;
+            claiming.map_err(DispatchError::Store)?;
             let done = pass.publish(&claimed).await?;
             total.add(&done);
             if done.claimed < want || done.unavailable {
@@ -209,13 +211,18 @@ impl<S: OutboxStore, P: AsyncMessagePublisher, T: Timer> OutboxDispatcher<S, P, 
     where
         C: crate::store::ClaimedMessage<Key = S::Key>,
     {
-        let config = self.config()?;
+        let config = self.checked()?;
         let control = Control::new();
         let mut pass = self
-            .pass(&config, &control)
+            .pass(config, &control)
             .held_since(since)
             .settling(Settle::Soon);
         pass.publish_seen(held, observe).await
+    }
+
+    /// The settings, not copied.
+    fn checked(&self) -> Result<&DispatchConfig, Invalid> {
+        self.config.as_ref().map_err(Clone::clone)
     }
 
     fn pass<'a>(&'a self, config: &'a DispatchConfig, control: &'a Control) -> Pass<'a, S, P, T> {

@@ -3,7 +3,7 @@
 use core::pin::pin;
 use core::time::Duration;
 
-use super::scratch::Scratch;
+use super::scratch::{CHUNK, Scratch};
 use super::verdict::{Ending, count, verdict};
 use super::watched::watched;
 use super::{DispatchConfig, DispatchError, DispatchOutcome};
@@ -11,9 +11,9 @@ use crate::claim::Verdict;
 use crate::id::Excerpt;
 use crate::join::{Either, race};
 use crate::observe::Signal;
-use crate::publisher::{AsyncMessagePublisher, Control, PublishBatch, PublishOutcome, survive};
+use crate::publisher::{AsyncMessagePublisher, Control, PublishBatch, PublishOutcome, Survive};
 use crate::runtime::Timer;
-use crate::store::{ClaimRef, ClaimedMessage, OutboxStore, Settlement};
+use crate::store::{ClaimedMessage, OutboxStore, Settlement};
 use crate::time::Instant;
 
 /// How often a settlement is tried when there is no timer to wait with.
@@ -81,14 +81,9 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
     where
         C: ClaimedMessage<Key = S::Key>,
     {
-        let Some(claims) = Scratch::collect(held, |_, c| c.claim()) else {
-            return Ok(0);
-        };
         let asked = self.timer.now();
         let lease = self.config.lease.length();
-        let renewed = self
-            .store
-            .renew(claims.as_slice(), lease)
+        let renewed = renew(self.store, held, lease)
             .await
             .map_err(DispatchError::Store)?;
         self.held_until = asked + lease;
@@ -116,16 +111,12 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
             requested: held.len(),
             ..DispatchOutcome::default()
         };
-        let Some(messages) = Scratch::collect(held, |_, c| c.message()) else {
+        let Some(first) = held.first() else {
             return Ok(outcome);
         };
-        let Some(claims) = Scratch::collect(held, |_, c| c.claim()) else {
-            return Ok(outcome);
-        };
-        let Some(mut outcomes) = Scratch::collect(held, |_, _| PublishOutcome::Waiting) else {
-            return Ok(outcome);
-        };
-        outcome.claimed = claims.as_slice().len();
+        let messages = Scratch::collect(first, held, |_, held| held.message());
+        let mut outcomes = Scratch::waiting(held.len());
+        outcome.claimed = messages.as_slice().len();
         (self.config.observer)(Signal::Claimed {
             worker: self.config.worker,
             messages: outcome.claimed,
@@ -136,37 +127,29 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         // The answer of a slow store may have taken the whole lease.
         if self.timer.now() < self.end(held_until) {
             let mut batch = PublishBatch::new(messages.as_slice(), outcomes.as_mut_slice(), self.control);
-            let publishing = pin!(survive(self.publisher.publish_batch(&mut batch)));
-            let holding = pin!(self.hold(claims.as_slice(), &mut held_until));
+            let publishing = pin!(Survive::new(self.publisher.publish_batch(&mut batch)));
+            let holding = pin!(self.hold(held, &mut held_until));
             panicked = watched(publishing, holding).await == Some(None);
         }
         self.held_until = held_until;
 
-        let any_published = outcomes.as_slice().contains(&PublishOutcome::Published);
-        let ending = Ending {
-            any_published,
-            panicked,
-        };
         let outcomes = outcomes.as_slice();
-        let settlements = Scratch::collect(held, |at, message| {
+        let ending = Ending::of(outcomes, panicked);
+        let settlements = Scratch::collect(first, held, |at, message| {
             let come = outcomes.get(at).unwrap_or(&PublishOutcome::Waiting);
             let (verdict, error) = verdict(self.config, message, come, ending);
-            Settlement {
+            let settlement = Settlement {
                 claim: message.claim(),
                 verdict,
                 error,
-            }
-        });
-        let Some(settlements) = settlements else {
-            return Ok(outcome);
-        };
-        for (at, (come, settlement)) in outcomes.iter().zip(settlements.as_slice()).enumerate() {
-            count(&mut outcome, come, settlement.verdict);
-            observe(at, come, settlement.verdict);
+            };
+            count(&mut outcome, come, verdict);
+            observe(at, come, verdict);
             if let Some(message) = messages.as_slice().get(at) {
-                self.signal(message.id, settlement);
+                self.signal(message.id, &settlement);
             }
-        }
+            settlement
+        });
         self.settle(settlements.as_slice(), &mut outcome).await?;
         Ok(outcome)
     }
@@ -178,7 +161,10 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
 
     /// Renews the lease while the batch moves. Returns when it must not go on: nothing came of it for the
     /// publish timeout, or the lease could not be renewed and is about to end.
-    async fn hold(&self, claims: &[ClaimRef<S::Key>], held_until: &mut Instant) {
+    async fn hold<C>(&self, held: &[C], held_until: &mut Instant)
+    where
+        C: ClaimedMessage<Key = S::Key>,
+    {
         let lease = self.config.lease;
         let mut progress = self.control.progress();
         let mut renew_at = self.timer.now() + lease.renew_every();
@@ -202,9 +188,11 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
                 renew_at = now + lease.renew_every();
                 // A store that hangs must not keep the deadlines from being kept.
                 let deadline = self.timer.sleep_until(end.min(stall_at));
-                match race(deadline, self.store.renew(claims, lease.length())).await {
+                match race(deadline, renew(self.store, held, lease.length())).await {
                     Either::A(()) => {}
-                    Either::B(Ok(renewed)) if renewed >= claims.len() => *held_until = now + lease.length(),
+                    Either::B(Ok(renewed)) if renewed >= held.len().min(CHUNK) => {
+                        *held_until = now + lease.length();
+                    }
                     // Some were overtaken, and nobody says which: nothing more is started.
                     Either::B(Ok(_)) => self.control.halt(),
                     Either::B(Err(error)) => self.store_error("renewing", &error, Duration::ZERO),
@@ -213,8 +201,8 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         }
     }
 
-    fn signal(&self, id: &str, settlement: &Settlement<S::Key>) {
-        let error = settlement.error.as_str();
+    fn signal(&self, id: &str, settlement: &Settlement<'_, S::Key>) {
+        let error = settlement.error;
         (self.config.observer)(match settlement.verdict {
             Verdict::Complete => Signal::Published { id },
             Verdict::Bury => Signal::Buried { id, error },
@@ -225,7 +213,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
     /// Settles, and again if the store fails, as long as the claims hold.
     async fn settle(
         &self,
-        settlements: &[Settlement<S::Key>],
+        settlements: &[Settlement<'_, S::Key>],
         outcome: &mut DispatchOutcome,
     ) -> Result<(), DispatchError<S::Error>> {
         let mut pause = SETTLE_PAUSE;
@@ -278,4 +266,16 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
             pause,
         });
     }
+}
+
+/// Renews the claims on what is held: they are listed only then, as most batches end before it comes to that.
+async fn renew<S: OutboxStore, C>(store: &S, held: &[C], lease: Duration) -> Result<usize, S::Error>
+where
+    C: ClaimedMessage<Key = S::Key>,
+{
+    let Some(first) = held.first() else {
+        return Ok(0);
+    };
+    let claims = Scratch::collect(first, held, |_, held| held.claim());
+    store.renew(claims.as_slice(), lease).await
 }

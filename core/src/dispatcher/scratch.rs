@@ -1,5 +1,7 @@
 //! The working lists of one pass: vectors where there is an allocator, small arrays where there is none.
 
+use crate::publisher::PublishOutcome;
+
 /// The most messages of one pass.
 #[cfg(feature = "alloc")]
 pub(super) const CHUNK: usize = crate::store::MAX_BATCH;
@@ -17,37 +19,65 @@ pub(super) struct Scratch<T> {
     len: usize,
 }
 
-impl<T: Clone> Scratch<T> {
-    /// Makes an item for each of `from` and its position, at most [`CHUNK`]; `None` when there are none.
-    pub(super) fn collect<'s, S>(from: &'s [S], mut make: impl FnMut(usize, &'s S) -> T) -> Option<Self> {
-        let first = from.first()?;
+impl Scratch<PublishOutcome> {
+    /// An outcome for each of so many messages: nobody has touched them.
+    #[allow(
+        clippy::inline_always,
+        reason = "lists are large: they are to be made where they stay"
+    )]
+    #[inline(always)]
+    pub(super) fn waiting(len: usize) -> Self {
+        #[cfg(feature = "alloc")]
+        {
+            let mut items = alloc::vec::Vec::new();
+            items.resize_with(len.min(CHUNK), PublishOutcome::default);
+            Self { items }
+        }
+        #[cfg(not(feature = "alloc"))]
+        Self {
+            items: [const { PublishOutcome::Waiting }; CHUNK],
+            len: len.min(CHUNK),
+        }
+    }
+}
+
+impl<T: Copy> Scratch<T> {
+    /// Makes an item for each of `from`, whose first is `first`, and its position; at most [`CHUNK`]. Not an option,
+    /// whose tag inside of an item would have it copied byte by byte.
+    #[allow(
+        clippy::inline_always,
+        reason = "lists are large: they are to be made where they stay"
+    )]
+    #[inline(always)]
+    pub(super) fn collect<'s, S>(
+        first: &'s S,
+        from: &'s [S],
+        mut make: impl FnMut(usize, &'s S) -> T,
+    ) -> Self {
         #[cfg(feature = "alloc")]
         {
             let _ = first;
-            Some(Self {
-                items: from
-                    .iter()
-                    .take(CHUNK)
-                    .enumerate()
-                    .map(|(at, item)| make(at, item))
-                    .collect(),
-            })
+            let some = from.iter().take(CHUNK).enumerate();
+            Self {
+                items: some.map(|(at, item)| make(at, item)).collect(),
+            }
         }
-        // Unused places hold the first item once more: copied, since making one is what costs.
+        // Unused places hold the first item once more.
         #[cfg(not(feature = "alloc"))]
         {
-            let first = make(0, first);
-            let mut items = core::array::from_fn(|_| first.clone());
+            let mut items = [make(0, first); CHUNK];
             for (at, (place, item)) in items.iter_mut().zip(from).enumerate().skip(1) {
                 *place = make(at, item);
             }
-            Some(Self {
+            Self {
                 items,
                 len: from.len().min(CHUNK),
-            })
+            }
         }
     }
+}
 
+impl<T> Scratch<T> {
     pub(super) fn as_slice(&self) -> &[T] {
         #[cfg(feature = "alloc")]
         return &self.items;

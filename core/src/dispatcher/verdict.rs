@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{DispatchConfig, DispatchOutcome};
 use crate::claim::Verdict;
-use crate::id::{Excerpt, fnv1a};
+use crate::id::fnv1a;
 use crate::publisher::{FailureKind, PANICKED, PublishOutcome};
 use crate::retry::mix;
 use crate::store::ClaimedMessage;
@@ -18,33 +18,58 @@ pub(super) struct Ending {
     pub(super) panicked: bool,
 }
 
+impl Ending {
+    pub(super) fn of(outcomes: &[PublishOutcome], panicked: bool) -> Self {
+        Self {
+            any_published: outcomes.contains(&PublishOutcome::Published),
+            panicked,
+        }
+    }
+}
+
 /// What is to become of one message, and why.
-pub(super) fn verdict<C: ClaimedMessage>(
+#[inline]
+pub(super) fn verdict<'c, C: ClaimedMessage>(
     config: &DispatchConfig,
     held: &C,
-    come: &PublishOutcome,
+    come: &'c PublishOutcome,
     ending: Ending,
-) -> (Verdict, Excerpt) {
-    let seed = mix(config.worker.get() ^ u64::from(held.claim().fence.attempt))
-        ^ fnv1a(held.message().id.as_bytes());
-    let retry = || config.retry.after_failure(held.failures(), held.age(), seed);
+) -> (Verdict, &'c str) {
+    if matches!(come, PublishOutcome::Published) {
+        return (Verdict::Complete, "");
+    }
+    unpublished(config, held, come, ending)
+}
+
+#[cold]
+fn unpublished<'c, C: ClaimedMessage>(
+    config: &DispatchConfig,
+    held: &C,
+    come: &'c PublishOutcome,
+    ending: Ending,
+) -> (Verdict, &'c str) {
+    let retry = || {
+        let seed = mix(config.worker.get() ^ u64::from(held.claim().fence.attempt));
+        let seed = seed ^ fnv1a(held.message().id.as_bytes());
+        config.retry.after_failure(held.failures(), held.age(), seed)
+    };
     let pause = || Verdict::Release {
         after: config.outage.pause(0),
     };
     match come {
-        PublishOutcome::Published => (Verdict::Complete, Excerpt::EMPTY),
+        PublishOutcome::Published => (Verdict::Complete, ""),
         PublishOutcome::Waiting => (
             Verdict::Release {
                 after: Duration::ZERO,
             },
-            Excerpt::EMPTY,
+            "",
         ),
         // A publisher that panics is no outage: uncounted, its message would come first for ever.
-        PublishOutcome::Started if ending.panicked => (retry(), Excerpt::new(PANICKED)),
+        PublishOutcome::Started if ending.panicked => (retry(), PANICKED),
         // Nothing came of anything: the broker hangs. Otherwise it is this message that hangs.
         PublishOutcome::Started => {
             let verdict = if ending.any_published { retry() } else { pause() };
-            (verdict, Excerpt::new("no answer within the timeout"))
+            (verdict, "no answer within the timeout")
         }
         PublishOutcome::Failed { kind, error } => {
             let verdict = match kind {
@@ -52,12 +77,13 @@ pub(super) fn verdict<C: ClaimedMessage>(
                 FailureKind::Permanent => Verdict::Bury,
                 FailureKind::Unavailable => pause(),
             };
-            (verdict, error.clone())
+            (verdict, error.as_str())
         }
     }
 }
 
 /// Counts one message.
+#[inline]
 pub(super) fn count(outcome: &mut DispatchOutcome, come: &PublishOutcome, verdict: Verdict) {
     let counter = match verdict {
         Verdict::Complete => &mut outcome.published,
@@ -70,5 +96,5 @@ pub(super) fn count(outcome: &mut DispatchOutcome, come: &PublishOutcome, verdic
         outcome.due_after(after);
     }
     let released = matches!(verdict, Verdict::Release { .. });
-    outcome.unavailable |= released && *come != PublishOutcome::Waiting;
+    outcome.unavailable |= released && !matches!(come, PublishOutcome::Waiting);
 }

@@ -32,6 +32,9 @@ impl Excerpt {
 
     /// The start of `text`.
     pub fn new(text: &str) -> Self {
+        if text.is_empty() {
+            return Self::EMPTY;
+        }
         Self::display(&text)
     }
 
@@ -66,8 +69,11 @@ impl Excerpt {
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.as_str().is_empty()
+    pub const fn is_empty(&self) -> bool {
+        #[cfg(feature = "alloc")]
+        return self.text.is_none();
+        #[cfg(not(feature = "alloc"))]
+        return self.text.is_empty();
     }
 }
 
@@ -115,6 +121,10 @@ mod inline {
             len: 0,
             bytes: [0; 56],
         };
+
+        pub(super) const fn is_empty(&self) -> bool {
+            self.len == 0
+        }
 
         pub(super) fn as_str(&self) -> &str {
             let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();

@@ -94,7 +94,7 @@ impl<'a> PublishBatch<'a> {
 
     /// Records the verdict on a started message.
     pub fn report<E: fmt::Display>(&mut self, ticket: Ticket, result: Result<(), PublishError<E>>) {
-        self.control.progress.fetch_add(1, Ordering::Relaxed);
+        self.control.move_on();
         let outcome = match result {
             Ok(()) => PublishOutcome::Published,
             Err(error) => {
@@ -141,5 +141,11 @@ impl Control {
     /// How many verdicts have come in, wrapping.
     pub fn progress(&self) -> usize {
         self.progress.load(Ordering::Relaxed)
+    }
+
+    /// One more verdict. Not one atomic step, which would be dear: only the one batch that is under way counts here.
+    fn move_on(&self) {
+        let next = self.progress().wrapping_add(1);
+        self.progress.store(next, Ordering::Relaxed);
     }
 }

@@ -3,9 +3,12 @@
 mod batch;
 #[cfg(feature = "alloc")]
 mod dynamic;
+mod survive;
 
 use core::fmt;
+use core::future::poll_fn;
 use core::pin::pin;
+use core::task::Poll;
 
 pub use batch::{Control, FailureKind, PublishBatch, PublishOutcome, Ticket};
 #[cfg(feature = "alloc")]
@@ -13,6 +16,8 @@ pub use dynamic::{BoxFuture, DynPublisher};
 
 use crate::join::Window;
 use crate::message::MessageRef;
+pub(crate) use survive::Survive;
+use survive::Tagged;
 
 /// How many publishes the default [`publish_batch`](AsyncMessagePublisher::publish_batch) has under way.
 pub const WINDOW: usize = 8;
@@ -45,21 +50,40 @@ pub trait AsyncMessagePublisher {
     /// counts as unknown, what was not started is released.
     async fn publish_batch(&self, batch: &mut PublishBatch<'_>) {
         let mut window = pin!(Window::<_, WINDOW>::new());
-        loop {
+        poll_fn(|cx| {
+            while let Poll::Ready(ended) = window.as_mut().poll_next(cx) {
+                let Some((ticket, result)) = ended else { break };
+                report(batch, ticket, result);
+            }
+            // A publish that is ready at once leaves its place to the next.
             while window.has_room() {
                 let Some((ticket, message)) = batch.start() else {
                     break;
                 };
-                window
-                    .as_mut()
-                    .push(async move { (ticket, survive(self.publish(message)).await) });
+                let publishing = Tagged::new(ticket, self.publish(message));
+                if let Poll::Ready((ticket, result)) = window.as_mut().push_poll(publishing, cx) {
+                    report(batch, ticket, result);
+                }
             }
-            match window.as_mut().next().await {
-                Some((ticket, Some(result))) => batch.report(ticket, result),
-                Some((ticket, None)) => batch.report(ticket, Err(PublishError::Retryable(PANICKED))),
-                None => return,
+            if window.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
-        }
+        })
+        .await;
+    }
+}
+
+/// Records what came of a publish; nothing, if it panicked.
+fn report<E: fmt::Display>(
+    batch: &mut PublishBatch<'_>,
+    ticket: Ticket,
+    result: Option<Result<(), PublishError<E>>>,
+) {
+    match result {
+        Some(result) => batch.report(ticket, result),
+        None => batch.report(ticket, Err(PublishError::Retryable(PANICKED))),
     }
 }
 
@@ -84,20 +108,6 @@ impl<P: AsyncMessagePublisher + ?Sized> AsyncMessagePublisher for alloc::sync::A
     async fn publish_batch(&self, batch: &mut PublishBatch<'_>) {
         (**self).publish_batch(batch).await;
     }
-}
-
-/// Runs a publisher; with `std` a panic inside is `None` instead of the end of the worker.
-pub(crate) async fn survive<T>(publishing: impl Future<Output = T>) -> Option<T> {
-    #[cfg(feature = "std")]
-    {
-        use futures_util::FutureExt;
-        core::panic::AssertUnwindSafe(publishing)
-            .catch_unwind()
-            .await
-            .ok()
-    }
-    #[cfg(not(feature = "std"))]
-    Some(publishing.await)
 }
 
 /// Why a message was not published.

@@ -2,17 +2,21 @@
 
 #[cfg(feature = "alloc")]
 mod operator;
+mod settlement;
 
 use core::ops::Deref;
 use core::time::Duration;
 
-use crate::claim::{Fence, Verdict};
-use crate::id::{Excerpt, Invalid, WorkerId};
+use crate::claim::Fence;
+use crate::id::{Invalid, WorkerId};
 use crate::message::MessageRef;
 use crate::wakeup::{Never, Wakeup};
 
 #[cfg(feature = "alloc")]
 pub use operator::{OutboxCounts, OutboxOperator, OutboxOptions, StoredMessage};
+#[cfg(feature = "alloc")]
+pub use settlement::SettlementBuf;
+pub use settlement::{Settled, Settlement};
 
 /// The most messages of one claim, renewal or settlement.
 pub const MAX_BATCH: usize = 1024;
@@ -36,8 +40,8 @@ pub trait OutboxStore {
     type Key: Copy + PartialEq + core::fmt::Debug;
     /// One claimed message, owned the way this store owns bytes.
     type Claimed: ClaimedMessage<Key = Self::Key>;
-    /// What a claim returns: `Vec<_>`, `heapless::Vec<_, N>`, ...
-    type Batch: Deref<Target = [Self::Claimed]>;
+    /// What a claim returns: `Vec<_>`, `heapless::Vec<_, N>`, ... Its default is empty.
+    type Batch: Default + Deref<Target = [Self::Claimed]>;
     /// Hints about new messages.
     type Wakeup: Wakeup;
 
@@ -47,16 +51,27 @@ pub trait OutboxStore {
     /// is live**. What is not free is skipped, also among [`Which::Ids`].
     async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Self::Batch, Self::Error>;
 
+    /// [`claim`](Self::claim) into the place of another batch: what engines call. A store whose batch holds its
+    /// messages in place gives this itself, so that a batch is not moved on its way out.
+    async fn claim_into(
+        &self,
+        request: &ClaimRequest<'_>,
+        batch: &mut Self::Batch,
+    ) -> Result<(), Self::Error> {
+        *batch = self.claim(request).await?;
+        Ok(())
+    }
+
     /// Moves the lease end of every claim whose fence holds to `lease` from now, never back. Returns how
     /// many that were.
     async fn renew(&self, claims: &[ClaimRef<Self::Key>], lease: Duration) -> Result<usize, Self::Error>;
 
     /// Applies every settlement whose fence holds, in one write, and says which did not.
-    async fn settle(&self, settlements: &[Settlement<Self::Key>]) -> Result<Settled, Self::Error>;
+    async fn settle(&self, settlements: &[Settlement<'_, Self::Key>]) -> Result<Settled, Self::Error>;
 
     /// Settles without waiting until it is durable: what a handler uses that has just published. The store
     /// may gather these; one lost in a crash means a redelivery, nothing else.
-    async fn settle_soon(&self, settlements: &[Settlement<Self::Key>]) -> Result<(), Self::Error> {
+    async fn settle_soon(&self, settlements: &[Settlement<'_, Self::Key>]) -> Result<(), Self::Error> {
         self.settle(settlements).await.map(|_| ())
     }
 
@@ -134,68 +149,6 @@ pub struct ClaimRef<K> {
     pub fence: Fence,
 }
 
-/// What became of one claimed message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement<K> {
-    /// The claim.
-    pub claim: ClaimRef<K>,
-    /// What became of it.
-    pub verdict: Verdict,
-    /// Why, if it was not published. Stores keep it with the message.
-    pub error: Excerpt,
-}
-
-/// What a settlement did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    applied: usize,
-    overtaken: [u32; MAX_BATCH / 32],
-}
-
-impl Settled {
-    /// Nothing settled so far.
-    pub const fn none() -> Self {
-        Self {
-            applied: 0,
-            overtaken: [0; MAX_BATCH / 32],
-        }
-    }
-
-    /// Records that the settlement at `index` was applied.
-    pub fn apply(&mut self) {
-        self.applied = self.applied.saturating_add(1);
-    }
-
-    /// Records that the settlement at `index` was refused: its fence no longer holds.
-    pub fn refuse(&mut self, index: usize) {
-        if let Some(word) = self.overtaken.get_mut(index / 32) {
-            *word |= 1 << (index % 32);
-        }
-    }
-
-    /// How many were applied.
-    pub const fn applied(&self) -> usize {
-        self.applied
-    }
-
-    /// The positions of those that were refused.
-    pub fn overtaken(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..MAX_BATCH).filter(|index| self.is_overtaken(*index))
-    }
-
-    /// Whether the settlement at `index` was refused.
-    pub fn is_overtaken(&self, index: usize) -> bool {
-        self.overtaken
-            .get(index / 32)
-            .is_some_and(|word| word & (1 << (index % 32)) != 0)
-    }
-
-    /// How many were refused.
-    pub fn overtaken_count(&self) -> usize {
-        self.overtaken.iter().map(|word| word.count_ones() as usize).sum()
-    }
-}
-
 /// Whether a dead message holds up the later messages of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeadPolicy {
@@ -248,7 +201,7 @@ impl OutboxStore for NoOutbox {
     async fn renew(&self, _: &[ClaimRef<()>], _: Duration) -> Result<usize, Self::Error> {
         Ok(0)
     }
-    async fn settle(&self, _: &[Settlement<()>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, _: &[Settlement<'_, ()>]) -> Result<Settled, Self::Error> {
         Ok(Settled::none())
     }
     fn wakeup(&self) -> Never {

@@ -123,10 +123,10 @@ impl OutboxStore for Outbox {
     async fn renew(&self, claims: &[ClaimRef<i64>], lease: Duration) -> Result<usize, StoreError> {
         Ok(either!(self, Self, store => store.renew(claims, lease).await?))
     }
-    async fn settle(&self, settlements: &[Settlement<i64>]) -> Result<Settled, StoreError> {
+    async fn settle(&self, settlements: &[Settlement<'_, i64>]) -> Result<Settled, StoreError> {
         Ok(either!(self, Self, store => store.settle(settlements).await?))
     }
-    async fn settle_soon(&self, settlements: &[Settlement<i64>]) -> Result<(), StoreError> {
+    async fn settle_soon(&self, settlements: &[Settlement<'_, i64>]) -> Result<(), StoreError> {
         either!(self, Self, store => store.settle_soon(settlements).await?);
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! use core::time::Duration;
 //! use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 //! use postbox::claim::Verdict;
-//! use postbox::id::{Excerpt, WorkerId};
+//! use postbox::id::WorkerId;
 //! use postbox::store::{ClaimRequest, ClaimedMessage, OutboxStore, Settlement, Which};
 //! use postbox::testing::{VirtualClock, run};
 //! use postbox_flash::{DeadLetters, FlashError, FlashOutbox, NewMessage};
@@ -64,7 +64,7 @@
 //! let batch = (&outbox).claim(&request).await?;
 //! assert_eq!(batch[0].message().id, "sensor-7-1");
 //! let (claim, verdict) = (batch[0].claim(), Verdict::Bury);
-//! (&outbox).settle(&[Settlement { claim, verdict, error: Excerpt::new("no broker") }]).await?;
+//! (&outbox).settle(&[Settlement { claim, verdict, error: "no broker" }]).await?;
 //!
 //! // A dead letter is put back, or looked at and removed.
 //! assert!(outbox.requeue(key).await);

@@ -6,7 +6,6 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_storage_async::nor_flash::MultiwriteNorFlash;
 use heapless::Vec;
 use postbox::claim::{Claiming, Entry, State};
-use postbox::id::Excerpt;
 use postbox::store::{ClaimRef, ClaimRequest, OutboxStore, Settled, Settlement, Which};
 use postbox::time::{Clock, Instant};
 
@@ -56,7 +55,7 @@ where
         Ok(renewed)
     }
 
-    async fn settle(&self, settlements: &[Settlement<FlashKey>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, settlements: &[Settlement<'_, FlashKey>]) -> Result<Settled, Self::Error> {
         let mut inner = self.inner.lock().await;
         let settled = inner.settle(settlements, self.clock.now()).await;
         // Whatever it was, a place of the window may be free, or the next of a key.
@@ -148,10 +147,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
             }
             if claiming == Claiming::Abandoned {
                 buried = true;
-                window.explain(
-                    item.sequence,
-                    &Excerpt::new("abandoned: its leases lapsed without a word"),
-                );
+                window.explain(item.sequence, "abandoned: its leases lapsed without a word");
             }
             // A message that this claim buried frees its key for the next claim, not for this one.
             let blocks = entry.is_live() || claiming == Claiming::Abandoned || *dead == DeadLetters::Block;
@@ -179,7 +175,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
     /// made again, and finds them gone.
     async fn settle(
         &mut self,
-        settlements: &[Settlement<FlashKey>],
+        settlements: &[Settlement<'_, FlashKey>],
         now: Instant,
     ) -> Result<Settled, FlashError<F::Error>> {
         let drops = self.dead == DeadLetters::Drop;
@@ -211,7 +207,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
         }
         for (index, settlement) in settlements.iter().enumerate() {
             if !settled.is_overtaken(index) {
-                self.window.explain(settlement.claim.key.0, &settlement.error);
+                self.window.explain(settlement.claim.key.0, settlement.error);
             }
         }
         for (sequence, entry) in applied {
@@ -227,7 +223,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize, const WINDOW: usize> Inner<F, ITE
     }
 
     /// What a settlement makes of its message, if its fence holds.
-    fn after(&self, settlement: &Settlement<FlashKey>, now: Instant) -> Option<Entry> {
+    fn after(&self, settlement: &Settlement<'_, FlashKey>, now: Instant) -> Option<Entry> {
         let mut entry = self.window.entry(settlement.claim.key.0)?;
         let held = entry.settle(settlement.claim.fence, settlement.verdict, now);
         held.is_ok().then_some(entry)

@@ -58,9 +58,9 @@ impl<const WINDOW: usize> Window<WINDOW> {
     }
 
     /// Keeps why a message that is tracked failed; no reason keeps the earlier one.
-    pub(crate) fn explain(&mut self, sequence: u64, error: &Excerpt) {
-        if let Some(tracked) = self.get_mut(sequence).filter(|_| !error.as_str().is_empty()) {
-            tracked.last_error = error.clone();
+    pub(crate) fn explain(&mut self, sequence: u64, error: &str) {
+        if let Some(tracked) = self.get_mut(sequence).filter(|_| !error.is_empty()) {
+            tracked.last_error = Excerpt::new(error);
         }
     }
 

@@ -1,17 +1,17 @@
 //! Claims and renewals: choosing rows, and running core's rule on each.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use postbox::claim::Claiming;
+use postbox::claim::{Claiming, Status};
 use postbox::id::Excerpt;
-use postbox::message::{MessageRef, OutboxMessage};
+use postbox::message::MessageRef;
 use postbox::store::{ClaimRef, ClaimRequest, ClaimedMessage, MAX_BATCH, Which};
 use postbox::time::Instant;
 
+use crate::packed::Packed;
 use crate::rows::Rows;
 use crate::schedule::Turn;
-use crate::slab::{HashMapKey, Row};
+use crate::table::{HashMapKey, Place, Row, Slot};
 
 /// A claimed message, shared with the store: nothing was copied.
 ///
@@ -25,7 +25,7 @@ use crate::slab::{HashMapKey, Row};
 /// ```
 #[derive(Clone, Debug)]
 pub struct HashMapClaimed {
-    message: Arc<OutboxMessage>,
+    message: Packed,
     claim: ClaimRef<HashMapKey>,
     failures: u32,
     age: Duration,
@@ -35,7 +35,7 @@ impl ClaimedMessage for HashMapClaimed {
     type Key = HashMapKey;
 
     fn message(&self) -> MessageRef<'_> {
-        self.message.as_ref().as_ref()
+        self.message.as_ref()
     }
     fn claim(&self) -> ClaimRef<HashMapKey> {
         self.claim
@@ -58,10 +58,14 @@ impl Rows {
             Which::Due => self.select_due(limit, now, &mut selected),
             Which::Ids(ids) => self.select_ids(ids, limit, now, &mut selected),
         }
-        selected.sort_unstable_by_key(|((_, sequence), _)| *sequence);
+        if !selected.is_sorted_by_key(|((_, sequence), _)| *sequence) {
+            selected.sort_unstable_by_key(|((_, sequence), _)| *sequence);
+        }
         let mut batch = Vec::with_capacity(selected.len());
         for (_, slot) in selected.drain(..) {
-            batch.extend(self.claim_row(slot, request, now));
+            if let Some(claimed) = self.claim_row(slot, request, now) {
+                batch.push(claimed);
+            }
         }
         self.selected = selected;
         batch
@@ -83,10 +87,15 @@ impl Rows {
     }
 
     /// Takes out of the schedules what is due first.
-    fn select_due(&mut self, limit: usize, now: Instant, selected: &mut Vec<(Turn, usize)>) {
+    fn select_due(&mut self, limit: usize, now: Instant, selected: &mut Vec<(Turn, Slot)>) {
+        let leased = self.leased.first(&self.table);
+        if self.pending.is_in_order() && leased.is_none_or(|((at, _), _)| at > now) {
+            self.visited += self.pending.take_due(&mut self.table, limit, now, selected);
+            return;
+        }
         while selected.len() < limit {
-            let pending = self.pending.first(&self.slab);
-            let leased = self.leased.first(&self.slab);
+            let pending = self.pending.first(&self.table);
+            let leased = self.leased.first(&self.table);
             let first = match (pending, leased) {
                 (Some(pending), Some(leased)) => pending.min(leased),
                 (Some(only), None) | (None, Some(only)) => only,
@@ -103,12 +112,12 @@ impl Rows {
     }
 
     /// Chooses those of `ids` that are free, each once.
-    fn select_ids(&mut self, ids: &[&str], limit: usize, now: Instant, selected: &mut Vec<(Turn, usize)>) {
+    fn select_ids(&mut self, ids: &[&str], limit: usize, now: Instant, selected: &mut Vec<(Turn, Slot)>) {
         for id in ids {
             let Some(slot) = self.slot_of(id) else { continue };
             self.visited += 1;
             selected.extend(
-                self.slab
+                self.table
                     .get(slot)
                     .and_then(|row| free(row, now))
                     .map(|turn| (turn, slot)),
@@ -117,41 +126,56 @@ impl Rows {
         selected.sort_unstable();
         selected.dedup();
         selected.truncate(limit);
+        for (_, slot) in selected {
+            self.unlink(*slot);
+        }
     }
 
-    fn claim_row(&mut self, slot: usize, request: &ClaimRequest<'_>, now: Instant) -> Option<HashMapClaimed> {
-        let row = self.slab.get_mut(slot)?;
-        let mut entry = row.entry;
-        let claiming = entry.claim(request.worker, request.lease, request.max_abandoned, now);
-        let claimed = match claiming {
-            Claiming::Granted(fence) => Some(HashMapClaimed {
-                message: row.message.clone(),
-                claim: ClaimRef {
-                    key: HashMapKey {
-                        slot,
-                        sequence: row.sequence,
-                    },
-                    fence,
-                },
-                failures: entry.failures(),
-                age: now.since(entry.committed()),
-            }),
+    /// Claims a row that was taken out of its schedule.
+    fn claim_row(&mut self, slot: Slot, request: &ClaimRequest<'_>, now: Instant) -> Option<HashMapClaimed> {
+        let row = self.table.get_mut(slot)?;
+        let before = row.entry.state().status();
+        let claiming = row
+            .entry
+            .claim(request.worker, request.lease, request.max_abandoned, now);
+        let fence = match claiming {
+            Claiming::Granted(fence) => fence,
             Claiming::Abandoned => {
-                let times = entry.abandoned();
-                row.last_error = Excerpt::display(&format_args!(
+                let times = row.entry.abandoned();
+                let error = Excerpt::display(&format_args!(
                     "abandoned: {times} leases lapsed without a word from their holders"
                 ));
-                None
+                self.errors.insert(slot, error);
+                self.moved(slot, before, now);
+                return None;
             }
-            Claiming::NotFree => None,
+            Claiming::NotFree => {
+                self.moved(slot, before, now);
+                return None;
+            }
         };
-        self.change(slot, entry, now);
-        claimed
+        let claimed = HashMapClaimed {
+            message: row.message.clone()?,
+            claim: ClaimRef {
+                key: HashMapKey {
+                    slot,
+                    sequence: row.sequence,
+                },
+                fence,
+            },
+            failures: row.entry.failures(),
+            age: now.since(row.entry.committed()),
+        };
+        // It was free, so it is a head, and stays one.
+        *self.count(before) -= 1;
+        *self.count(Status::InFlight) += 1;
+        self.leased.push(&mut self.table, slot, true);
+        Some(claimed)
     }
 }
 
 /// When a row was due, if it is free: it stands in a schedule of live rows, and its turn has come.
 fn free(row: &Row, now: Instant) -> Option<Turn> {
-    let place = row.place.filter(|place| row.entry.is_live() && place.at <= now)?;
-    Some((place.at, row.sequence))
+    let free = row.place != Place::None && row.entry.is_live() && row.at() <= now;
+    free.then(|| (row.at(), row.sequence))
 }

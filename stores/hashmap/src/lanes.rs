@@ -1,124 +1,176 @@
-//! The queues of ordering keys: which message of a key is its head. Who may be claimed when is not known here.
+//! The queues of ordering keys, linked through the rows: which message of a key is its head. Who may be claimed when is
+//! not known here.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::hash::RandomState;
 
-/// Every key that has a message under way, and its queue in commit order.
-#[derive(Debug, Default)]
-pub(crate) struct Lanes {
-    /// Only ever asked for one key; its order is never seen.
-    by_key: HashMap<Arc<str>, usize>,
-    slots: Vec<Option<Lane>>,
-    free: Vec<usize>,
-}
+use crate::index::{ByKey, Index, hash};
+use crate::table::{Links, NONE, Slot, Table};
 
-/// A key's messages, by commit: never empty.
+/// Every key that has a message under way.
 #[derive(Debug)]
-struct Lane {
-    key: Arc<str>,
-    head: (u64, usize),
-    /// Those behind the head; mostly none, which costs nothing.
-    behind: BTreeMap<u64, usize>,
-}
-
-/// What came of joining a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Joined {
-    pub(crate) lane: usize,
-    /// The row that was the head before, and is not any more.
-    pub(crate) displaced: Option<usize>,
+pub(crate) struct Lanes {
+    /// The head of each key's lane.
+    heads: Index<ByKey>,
+    hasher: RandomState,
 }
 
 impl Lanes {
+    pub(crate) fn new(hasher: RandomState) -> Self {
+        Self {
+            heads: Index::new(),
+            hasher,
+        }
+    }
+
     /// Whether a message of this key would be its head.
-    pub(crate) fn is_free(&self, key: &str) -> bool {
-        !self.by_key.contains_key(key)
+    pub(crate) fn is_free(&self, table: &Table, key: &str) -> bool {
+        self.head(table, key, self.hash(key)).is_none()
     }
 
-    /// Puts a row into its key's queue, at the place of its commit.
-    pub(crate) fn join(&mut self, key: &str, sequence: u64, slot: usize) -> Joined {
-        if let Some(&lane) = self.by_key.get(key) {
-            let displaced = self
-                .slots
-                .get_mut(lane)
-                .and_then(Option::as_mut)
-                .and_then(|held| held.join(sequence, slot));
-            return Joined { lane, displaced };
-        }
-        let key: Arc<str> = key.into();
-        let new = Some(Lane {
-            key: key.clone(),
-            head: (sequence, slot),
-            behind: BTreeMap::new(),
-        });
-        let lane = if let Some(lane) = self.free.pop() {
-            if let Some(place) = self.slots.get_mut(lane) {
-                *place = new;
-            }
-            lane
-        } else {
-            self.slots.push(new);
-            self.slots.len() - 1
-        };
-        self.by_key.insert(key, lane);
-        Joined {
-            lane,
-            displaced: None,
-        }
+    /// Looks at where the head of a key of this hash is listed.
+    pub(crate) fn touch(&self, hash: u32) -> Slot {
+        self.heads.first(hash)
     }
 
-    /// Whether this row is the head of its lane.
-    pub(crate) fn is_head(&self, lane: usize, sequence: u64) -> bool {
-        let lane = self.slots.get(lane).and_then(Option::as_ref);
-        lane.is_some_and(|lane| lane.head.0 == sequence)
-    }
-
-    /// Takes a row out of its lane. Returns the new head, if the row was the head and others wait.
-    pub(crate) fn leave(&mut self, lane: usize, sequence: u64) -> Option<usize> {
-        let place = self.slots.get_mut(lane)?;
-        let held = place.as_mut()?;
-        if held.head.0 != sequence {
-            held.behind.remove(&sequence);
+    /// Puts a row of this key into its lane, at the place of its commit. Returns the row that was the head before, and
+    /// is not any more.
+    pub(crate) fn join(&mut self, table: &mut Table, key: &str, slot: Slot) -> Option<Slot> {
+        let hash = self.hash(key);
+        let sequence = table.get(slot)?.sequence;
+        let Some(head) = self.head(table, key, hash) else {
+            let row = table.get_mut(slot)?;
+            (row.in_lane, row.lane, row.lane_tail) = (true, Links::NONE, slot);
+            self.heads.insert(table, slot, hash);
             return None;
+        };
+        let tail = table.get(head)?.lane_tail;
+        let previous = place(table, head, tail, sequence);
+        let next = match table.get(previous) {
+            Some(row) => row.lane.next,
+            None => head,
+        };
+        let row = table.get_mut(slot)?;
+        (row.in_lane, row.lane) = (true, Links { previous, next });
+        if let Some(row) = table.get_mut(next) {
+            row.lane.previous = slot;
         }
-        if let Some(next) = held.behind.pop_first() {
-            held.head = next;
-            return Some(next.1);
-        }
-        if let Some(empty) = place.take() {
-            self.by_key.remove(&empty.key);
-            self.free.push(lane);
+        let Some(row) = table.get_mut(previous) else {
+            table.get_mut(slot)?.lane_tail = tail;
+            self.heads.remove(table, head, slot);
+            return Some(head);
+        };
+        row.lane.next = slot;
+        if next == NONE {
+            table.get_mut(head)?.lane_tail = slot;
         }
         None
     }
-}
 
-impl Lane {
-    fn join(&mut self, sequence: u64, slot: usize) -> Option<usize> {
-        if sequence > self.head.0 {
-            self.behind.insert(sequence, slot);
+    /// Takes a row out of its lane. Returns the new head, if the row was the head and others wait.
+    pub(crate) fn leave(&mut self, table: &mut Table, slot: Slot) -> Option<Slot> {
+        let row = table.get_mut(slot).filter(|row| row.in_lane)?;
+        row.in_lane = false;
+        let Links { previous, next } = row.lane;
+        let tail = row.lane_tail;
+        if let Some(row) = table.get_mut(next) {
+            row.lane.previous = previous;
+        }
+        if let Some(row) = table.get_mut(previous) {
+            row.lane.next = next;
+            if next == NONE {
+                let head = first_of(table, previous);
+                table.get_mut(head)?.lane_tail = previous;
+            }
             return None;
         }
-        let displaced = std::mem::replace(&mut self.head, (sequence, slot));
-        self.behind.insert(displaced.0, displaced.1);
-        Some(displaced.1)
+        if let Some(row) = table.get_mut(next) {
+            row.lane_tail = tail;
+        }
+        self.heads.remove(table, slot, next);
+        (next != NONE).then_some(next)
     }
+
+    fn head(&self, table: &Table, key: &str, hash: u32) -> Option<Slot> {
+        let mut at = self.heads.first(hash);
+        while let Some(row) = table.get(at) {
+            let message = row.message.as_ref();
+            if row.by_key.hash == hash && message.is_some_and(|message| message.has_key(key)) {
+                return Some(at);
+            }
+            at = row.by_key.next;
+        }
+        None
+    }
+
+    fn hash(&self, key: &str) -> u32 {
+        hash(&self.hasher, key)
+    }
+}
+
+/// Behind which row of a lane a commit belongs; none: before its head. Commits come last and what an operator puts back
+/// comes first, so it is looked for from both ends.
+fn place(table: &Table, head: Slot, tail: Slot, sequence: u64) -> Slot {
+    let (mut front, mut back) = (head, tail);
+    loop {
+        match table.get(back) {
+            Some(row) if row.sequence > sequence => back = row.lane.previous,
+            _ => return back,
+        }
+        match table.get(front) {
+            Some(row) if row.sequence < sequence => front = row.lane.next,
+            Some(row) => return row.lane.previous,
+            None => return back,
+        }
+    }
+}
+
+/// The head of the lane in which a row stands. Only a row that leaves from behind its head asks: one in flight that an
+/// earlier one was put back before.
+fn first_of(table: &Table, slot: Slot) -> Slot {
+    let mut at = slot;
+    while let Some(row) = table.get(at).filter(|row| row.lane.previous != NONE) {
+        at = row.lane.previous;
+    }
+    at
 }
 
 #[cfg(test)]
 mod tests {
+    use postbox::claim::Entry;
+    use postbox::message::OutboxMessage;
+    use postbox::time::Instant;
+
     use super::*;
+    use crate::packed::Packer;
+    use crate::table::Row;
+
+    fn row(table: &mut Table, sequence: u64) -> Slot {
+        let message = OutboxMessage::create(format!("m-{sequence}"), "thing", vec![])
+            .and_then(|message| message.with_key("k"))
+            .unwrap();
+        let packed = Packer::default().pack(&message);
+        let entry = Entry::pending(Instant::ZERO, std::time::Duration::ZERO);
+        table.insert(Row::new(packed, true, entry, sequence))
+    }
 
     #[test]
-    fn an_earlier_message_that_comes_back_displaces_the_head() {
-        let mut lanes = Lanes::default();
-        let joined = lanes.join("k", 5, 50);
-        assert_eq!(lanes.join("k", 6, 60).displaced, None);
-        assert_eq!(lanes.join("k", 4, 40).displaced, Some(50));
-        assert!(lanes.is_head(joined.lane, 4));
-        assert_eq!(lanes.leave(joined.lane, 4), Some(50));
-        assert_eq!(lanes.leave(joined.lane, 6), None);
-        assert_eq!(lanes.leave(joined.lane, 5), None);
-        assert!(lanes.is_free("k"));
+    fn messages_that_come_back_take_the_place_of_their_commit() {
+        let (mut table, mut lanes) = (Table::new(), Lanes::new(RandomState::new()));
+        let rows: Vec<Slot> = (0..7).map(|sequence| row(&mut table, sequence)).collect();
+        assert_eq!(lanes.join(&mut table, "k", rows[4]), None);
+        assert_eq!(lanes.join(&mut table, "k", rows[6]), None);
+        assert_eq!(lanes.join(&mut table, "k", rows[1]), Some(rows[4]));
+        for between in [3, 2, 5] {
+            assert_eq!(lanes.join(&mut table, "k", rows[between]), None);
+        }
+        assert_eq!(lanes.join(&mut table, "k", rows[0]), Some(rows[1]));
+        assert_eq!(lanes.leave(&mut table, rows[6]), None);
+        assert_eq!(lanes.leave(&mut table, rows[3]), None);
+        for (head, next) in [(0, 1), (1, 2), (2, 4), (4, 5)] {
+            assert_eq!(lanes.leave(&mut table, rows[head]), Some(rows[next]));
+        }
+        assert!(!lanes.is_free(&table, "k"));
+        assert_eq!(lanes.leave(&mut table, rows[5]), None);
+        assert!(lanes.is_free(&table, "k"));
     }
 }

@@ -31,16 +31,18 @@
 
 mod claim;
 mod enqueue;
+mod index;
 mod lanes;
+mod packed;
 mod repository;
 mod rows;
 mod schedule;
 mod settle;
-mod slab;
 mod store;
 mod streams;
+mod table;
 
 pub use claim::HashMapClaimed;
 pub use repository::HashMapRepository;
-pub use slab::HashMapKey;
 pub use store::HashMapOutboxStore;
+pub use table::HashMapKey;

@@ -9,8 +9,8 @@ use postbox::aggregate::{
 use postbox::store::{HasOutboxStore, OutboxOptions};
 use postbox::time::{Clock, SystemClock};
 
-use crate::slab::HashMapKey;
 use crate::store::{HashMapOutboxStore, Shared, State};
+use crate::table::HashMapKey;
 
 /// Keeps streams, snapshots, receipts and the outbox in RAM. Clones share the state; it goes with the last
 /// of them, and of their outbox handles.
@@ -99,7 +99,7 @@ impl Repository for HashMapRepository {
             }
             let enqueue = |message| rows.enqueue(message, batch.claim, now);
             Ok(Committed {
-                messages: batch.messages.into_iter().map(enqueue).collect(),
+                messages: batch.messages.iter().map(enqueue).collect(),
             })
         })
     }

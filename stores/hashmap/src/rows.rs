@@ -3,10 +3,8 @@
 //! Invariant: a live row stands in the schedule of its state if and only if no earlier message of its key is
 //! under way; so what a claim finds there is free as soon as it is due, and nothing else is looked at.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::hash::RandomState;
 use std::time::Duration;
 
 use postbox::claim::{Entry, State, Status};
@@ -15,21 +13,26 @@ use postbox::message::OutboxMessage;
 use postbox::store::{DeadPolicy, OutboxCounts, OutboxOptions, StoredMessage};
 use postbox::time::Instant;
 
+use crate::index::{ById, Index, hash};
 use crate::lanes::Lanes;
+use crate::packed::Packer;
 use crate::schedule::{Schedule, Turn};
-use crate::slab::{HashMapKey, List, Row, Slab};
+use crate::table::{HashMapKey, List, NONE, Place, Row, Slot, Table};
 
 /// All messages of one repository.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) options: OutboxOptions,
-    pub(crate) slab: Slab,
+    pub(crate) table: Table,
     pub(crate) lanes: Lanes,
     pub(crate) pending: Schedule,
     pub(crate) leased: Schedule,
     pub(crate) published: Schedule,
-    /// Only ever asked for one id; its order is never seen.
-    by_id: HashMap<ById, usize>,
+    packer: Packer,
+    /// Why messages failed last: few did.
+    pub(crate) errors: HashMap<Slot, Excerpt>,
+    pub(crate) by_id: Index<ById>,
+    hasher: RandomState,
     counts: OutboxCounts,
     next_sequence: u64,
     /// A row has become free to claim, or will, since the bell was last rung.
@@ -37,19 +40,23 @@ pub(crate) struct Rows {
     /// How many rows claims have looked at.
     pub(crate) visited: u64,
     /// What a claim selects; kept so that claims do not allocate it.
-    pub(crate) selected: Vec<(Turn, usize)>,
+    pub(crate) selected: Vec<(Turn, Slot)>,
 }
 
 impl Rows {
     pub(crate) fn new(options: OutboxOptions) -> Self {
+        let hasher = RandomState::new();
         Self {
             options,
-            slab: Slab::new(),
-            lanes: Lanes::default(),
-            pending: Schedule::new(),
-            leased: Schedule::new(),
-            published: Schedule::new(),
-            by_id: HashMap::new(),
+            table: Table::new(),
+            lanes: Lanes::new(hasher.clone()),
+            pending: Schedule::new(List::Pending),
+            leased: Schedule::new(List::Leased),
+            published: Schedule::new(List::Published),
+            packer: Packer::default(),
+            errors: HashMap::new(),
+            by_id: Index::new(),
+            hasher,
             counts: OutboxCounts::default(),
             next_sequence: 0,
             freed: false,
@@ -62,97 +69,121 @@ impl Rows {
         self.counts
     }
 
-    /// The slot of a key's row, if it still exists.
+    /// The row that a key names, if it still exists.
     pub(crate) fn row(&self, key: HashMapKey) -> Option<&Row> {
-        self.slab.get(key.slot).filter(|row| row.sequence == key.sequence)
+        let row = self.table.get(key.slot)?;
+        (row.sequence == key.sequence).then_some(row)
     }
 
-    pub(crate) fn slot_of(&self, id: &str) -> Option<usize> {
-        self.by_id.get(id).copied()
+    pub(crate) fn slot_of(&self, id: &str) -> Option<Slot> {
+        let hash = self.hash(id);
+        let mut at = self.by_id.first(hash);
+        while let Some(row) = self.table.get(at) {
+            let message = row.message.as_ref();
+            if row.by_id.hash == hash && message.is_some_and(|message| message.has_id(id)) {
+                return Some(at);
+            }
+            at = row.by_id.next;
+        }
+        None
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<StoredMessage> {
-        self.slab.get(self.slot_of(id)?).map(stored)
+        self.stored(self.slot_of(id)?)
     }
 
     /// Up to `limit` rows with this status, in commit order.
     pub(crate) fn list(&self, status: Status, limit: usize) -> Vec<StoredMessage> {
-        let with_status = |(_, row): &(usize, &Row)| row.entry.state().status() == status;
-        let mut rows: Vec<&Row> = self.slab.iter().filter(with_status).map(|(_, row)| row).collect();
-        rows.sort_unstable_by_key(|row| row.sequence);
-        rows.into_iter().take(limit).map(stored).collect()
+        let with_status = |(_, row): &(Slot, &Row)| row.entry.state().status() == status;
+        let mut rows: Vec<(Slot, &Row)> = self.table.iter().filter(with_status).collect();
+        rows.sort_unstable_by_key(|(_, row)| row.sequence);
+        let listed = rows.into_iter().take(limit);
+        listed.filter_map(|(slot, _)| self.stored(slot)).collect()
     }
 
     /// Takes in a new row behind all others.
-    pub(crate) fn insert(&mut self, message: OutboxMessage, entry: Entry, now: Instant) -> HashMapKey {
-        let message = Arc::new(message);
+    pub(crate) fn insert(&mut self, message: &OutboxMessage, entry: Entry, now: Instant) -> HashMapKey {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let slot = self.slab.insert(Row {
-            message: message.clone(),
-            entry,
-            sequence,
-            last_error: Excerpt::EMPTY,
-            lane: None,
-            place: None,
-        });
-        self.by_id.insert(ById(message), slot);
+        let (hash, keyed) = (self.hash(message.id()), message.as_ref().key.is_some());
+        let packed = self.packer.pack(message);
+        let slot = self.table.insert(Row::new(packed, keyed, entry, sequence));
+        self.by_id.insert(&mut self.table, slot, hash);
         *self.count(entry.state().status()) += 1;
         self.settle_in(slot, now);
         HashMapKey { slot, sequence }
     }
 
     /// Gives a row its new entry and moves it, and whoever it was in the way of, to where they now belong.
-    pub(crate) fn change(&mut self, slot: usize, entry: Entry, now: Instant) {
+    pub(crate) fn change(&mut self, slot: Slot, entry: Entry, now: Instant) {
         self.unlink(slot);
-        let Some(row) = self.slab.get_mut(slot) else {
+        let Some(row) = self.table.get_mut(slot) else {
             return;
         };
         let before = std::mem::replace(&mut row.entry, entry).state().status();
+        self.moved(slot, before, now);
+    }
+
+    /// Moves a row that stands in no schedule and has a new entry to where it now belongs.
+    pub(crate) fn moved(&mut self, slot: Slot, before: Status, now: Instant) {
+        let Some(row) = self.table.get(slot) else { return };
+        let after = row.entry.state().status();
         *self.count(before) -= 1;
-        *self.count(entry.state().status()) += 1;
+        *self.count(after) += 1;
         self.settle_in(slot, now);
     }
 
     /// Takes a row out of its schedule, if it stands in one.
-    pub(crate) fn unlink(&mut self, slot: usize) {
-        let Some(row) = self.slab.get_mut(slot) else {
+    pub(crate) fn unlink(&mut self, slot: Slot) {
+        let Some(Place::List(list) | Place::Stray(list)) = self.table.get(slot).map(|row| row.place) else {
             return;
         };
-        let sequence = row.sequence;
-        if let Some(place) = row.place.take() {
-            let schedule = match place.list {
-                List::Pending => &mut self.pending,
-                List::Leased => &mut self.leased,
-                List::Published => &mut self.published,
-            };
-            schedule.remove(&mut self.slab, sequence, place);
-        }
+        let schedule = match list {
+            List::Pending => &mut self.pending,
+            List::Leased => &mut self.leased,
+            List::Published => &mut self.published,
+        };
+        schedule.remove(&mut self.table, slot);
     }
 
-    /// Deletes a row that stands in no schedule.
-    pub(crate) fn delete(&mut self, slot: usize) {
-        if let Some(row) = self.slab.remove(slot) {
-            self.by_id.remove(row.message.id());
-            *self.count(row.entry.state().status()) -= 1;
+    /// Deletes a row that was published, and that no retention keeps.
+    pub(crate) fn complete(&mut self, slot: Slot, now: Instant) {
+        self.unlink(slot);
+        self.leave_lane(slot, now);
+        self.delete(slot);
+    }
+
+    /// Deletes a row that stands in no schedule and no lane.
+    pub(crate) fn delete(&mut self, slot: Slot) {
+        let Some(row) = self.table.get(slot) else { return };
+        let status = row.entry.state().status();
+        *self.count(status) -= 1;
+        self.by_id.remove(&mut self.table, slot, NONE);
+        self.table.remove(slot);
+        if !self.errors.is_empty() {
+            self.errors.remove(&slot);
         }
     }
 
     /// Puts a row that stands in no schedule where its state says.
-    fn settle_in(&mut self, slot: usize, now: Instant) {
-        let Some(row) = self.slab.get(slot) else { return };
+    fn settle_in(&mut self, slot: Slot, now: Instant) {
+        let Some(row) = self.table.get(slot) else { return };
         match row.entry.state() {
             State::Pending { .. } | State::InFlight { .. } => {
                 self.join_lane(slot);
                 self.link_if_head(slot, now);
             }
-            State::Dead { .. } if self.options.dead_policy() == DeadPolicy::Block => self.join_lane(slot),
-            State::Dead { .. } => self.leave_lane(slot, now),
-            State::Published { at } => {
+            State::Dead { .. } => {
+                self.table.set_apart(slot);
+                match self.options.dead_policy() {
+                    DeadPolicy::Block => self.join_lane(slot),
+                    DeadPolicy::Skip => self.leave_lane(slot, now),
+                }
+            }
+            State::Published { .. } => {
                 self.leave_lane(slot, now);
                 if self.options.retention().is_some() {
-                    self.published
-                        .push(&mut self.slab, slot, List::Published, at, true);
+                    self.published.push(&mut self.table, slot, true);
                 } else {
                     self.delete(slot);
                 }
@@ -160,50 +191,41 @@ impl Rows {
         }
     }
 
-    fn join_lane(&mut self, slot: usize) {
-        let Some(row) = self.slab.get_mut(slot) else {
+    fn join_lane(&mut self, slot: Slot) {
+        let Some(row) = self.table.get(slot).filter(|row| row.keyed && !row.in_lane) else {
             return;
         };
-        let (None, Some(key)) = (row.lane, row.message.as_ref().as_ref().key) else {
+        let Some(message) = row.message.clone() else {
             return;
         };
-        let joined = self.lanes.join(key, row.sequence, slot);
-        row.lane = Some(joined.lane);
-        if let Some(displaced) = joined.displaced {
+        let key = message.as_ref().key.unwrap_or_default();
+        if let Some(displaced) = self.lanes.join(&mut self.table, key, slot) {
             self.unlink(displaced);
         }
     }
 
-    fn leave_lane(&mut self, slot: usize, now: Instant) {
-        let Some(row) = self.slab.get_mut(slot) else {
-            return;
-        };
-        let Some(lane) = row.lane.take() else { return };
-        if let Some(promoted) = self.lanes.leave(lane, row.sequence) {
+    fn leave_lane(&mut self, slot: Slot, now: Instant) {
+        if let Some(promoted) = self.lanes.leave(&mut self.table, slot) {
             self.link_if_head(promoted, now);
         }
     }
 
     /// Puts a live row into the schedule of its state, unless it has to wait for another.
-    fn link_if_head(&mut self, slot: usize, now: Instant) {
-        let Some(row) = self.slab.get(slot) else { return };
-        if row
-            .lane
-            .is_some_and(|lane| !self.lanes.is_head(lane, row.sequence))
-        {
+    fn link_if_head(&mut self, slot: Slot, now: Instant) {
+        let Some(row) = self.table.get(slot) else { return };
+        if row.in_lane && row.lane.previous != NONE {
             return;
         }
+        let at = row.at();
         match row.entry.state() {
-            State::Pending { due } => {
-                let in_order = due <= now;
-                self.pending
-                    .push(&mut self.slab, slot, List::Pending, due, in_order);
+            State::Pending { .. } => {
+                self.pending.push(&mut self.table, slot, at <= now);
                 // Also if it is due later: whoever sleeps asks again until when.
                 self.freed = true;
             }
-            State::InFlight { until } => {
-                self.leased.push(&mut self.slab, slot, List::Leased, until, true);
-                self.freed |= until <= now;
+            State::InFlight { .. } => {
+                self.leased.push(&mut self.table, slot, true);
+                self.freed |= at <= now;
             }
             State::Published { .. } | State::Dead { .. } => {}
         }
@@ -211,12 +233,16 @@ impl Rows {
 
     /// How long until the first live row is free.
     pub(crate) fn next_due(&self, now: Instant) -> Option<Duration> {
-        let firsts = [&self.pending, &self.leased].map(|schedule| schedule.first(&self.slab));
+        let firsts = [&self.pending, &self.leased].map(|schedule| schedule.first(&self.table));
         let first = firsts.into_iter().flatten().min();
         first.map(|((at, _), _)| at.since(now))
     }
 
-    const fn count(&mut self, status: Status) -> &mut u64 {
+    fn hash(&self, id: &str) -> u32 {
+        hash(&self.hasher, id)
+    }
+
+    pub(crate) const fn count(&mut self, status: Status) -> &mut u64 {
         match status {
             Status::Pending => &mut self.counts.pending,
             Status::InFlight => &mut self.counts.in_flight,
@@ -224,36 +250,13 @@ impl Rows {
             Status::Dead => &mut self.counts.dead,
         }
     }
-}
 
-fn stored(row: &Row) -> StoredMessage {
-    StoredMessage {
-        message: row.message.as_ref().clone(),
-        entry: row.entry,
-        last_error: row.last_error.clone(),
-    }
-}
-
-/// A message that is looked up by its id.
-#[derive(Debug)]
-struct ById(Arc<OutboxMessage>);
-
-impl Borrow<str> for ById {
-    fn borrow(&self) -> &str {
-        self.0.id()
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id() == other.0.id()
-    }
-}
-
-impl Eq for ById {}
-
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id().hash(state);
+    fn stored(&self, slot: Slot) -> Option<StoredMessage> {
+        let row = self.table.get(slot)?;
+        Some(StoredMessage {
+            message: row.message.as_ref()?.to_message(),
+            entry: row.entry,
+            last_error: self.errors.get(&slot).cloned().unwrap_or_default(),
+        })
     }
 }

@@ -1,37 +1,47 @@
 //! Rows in the order of a point in time, then of their commits: first out, first in, and out of the middle.
 //!
 //! Nearly all of them come in order already (commits are due at once, leases have one length), so they form
-//! a linked list through the slab, which costs no allocation. Those that do not are strays in a tree.
+//! a linked list through the table, which costs no allocation. Those that do not are strays in a tree.
 
 use std::collections::BTreeMap;
 
 use postbox::time::Instant;
 
-use crate::slab::{List, NONE, Place, Slab};
+use crate::table::{Links, List, NONE, Place, Row, Slot, Table};
 
 /// One order of rows.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    head: usize,
-    tail: usize,
-    strays: BTreeMap<(Instant, u64), usize>,
+    list: List,
+    head: Slot,
+    tail: Slot,
+    /// The turn of the tail.
+    latest: Turn,
+    strays: BTreeMap<Turn, Slot>,
 }
 
 /// The place of a row in its order: when, and which commit.
 pub(crate) type Turn = (Instant, u64);
 
+const FIRST: Turn = (Instant::ZERO, 0);
+
 impl Schedule {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(list: List) -> Self {
         Self {
+            list,
             head: NONE,
             tail: NONE,
+            latest: FIRST,
             strays: BTreeMap::new(),
         }
     }
 
     /// Whose turn comes first.
-    pub(crate) fn first(&self, slab: &Slab) -> Option<(Turn, usize)> {
-        let listed = turn(slab, self.head).map(|turn| (turn, self.head));
+    pub(crate) fn first(&self, table: &Table) -> Option<(Turn, Slot)> {
+        let listed = table.get(self.head).map(|row| (turn(row), self.head));
+        if self.strays.is_empty() {
+            return listed;
+        }
         let stray = self.strays.first_key_value().map(|(turn, slot)| (*turn, *slot));
         match (listed, stray) {
             (Some(listed), Some(stray)) => Some(listed.min(stray)),
@@ -39,49 +49,86 @@ impl Schedule {
         }
     }
 
-    /// Takes in a row that stands in no schedule. `in_order` says that later ones are likely to follow it:
-    /// a row far in the future at the end of the list would make strays of all others.
-    pub(crate) fn push(&mut self, slab: &mut Slab, slot: usize, list: List, at: Instant, in_order: bool) {
-        let latest = turn(slab, self.tail);
-        let Some(row) = slab.get_mut(slot) else { return };
-        let stray = latest.is_some_and(|latest| latest > (at, row.sequence)) || !in_order;
-        let previous = if stray { NONE } else { self.tail };
-        row.place = Some(Place {
-            list,
-            at,
-            stray,
-            previous,
-            next: NONE,
-        });
-        if stray {
-            self.strays.insert((at, row.sequence), slot);
-            return;
-        }
-        match slab.place_mut(previous) {
-            Some(place) => place.next = slot,
-            None => self.head = slot,
-        }
-        self.tail = slot;
+    /// Whether the list alone says who comes first.
+    pub(crate) fn is_in_order(&self) -> bool {
+        self.strays.is_empty()
     }
 
-    /// Lets go of a row that `place` says stood here.
-    pub(crate) fn remove(&mut self, slab: &mut Slab, sequence: u64, place: Place) {
-        if place.stray {
-            self.strays.remove(&(place.at, sequence));
+    /// Takes out of the list whoever is due, up to `limit`; returns how many rows it looked at.
+    pub(crate) fn take_due(
+        &mut self,
+        table: &mut Table,
+        limit: usize,
+        now: Instant,
+        taken: &mut Vec<(Turn, Slot)>,
+    ) -> u64 {
+        let mut visited = 0;
+        while taken.len() < limit {
+            let Some(row) = table.get_mut(self.head) else {
+                break;
+            };
+            visited += 1;
+            let turn = turn(row);
+            if turn.0 > now {
+                break;
+            }
+            row.place = Place::None;
+            row.touch();
+            taken.push((turn, self.head));
+            self.head = row.links.next;
+        }
+        match table.get_mut(self.head) {
+            Some(row) => row.links.previous = NONE,
+            None => self.tail = NONE,
+        }
+        visited
+    }
+
+    /// Takes in a row that stands in no schedule. `in_order` says that later ones are likely to follow it:
+    /// a row far in the future at the end of the list would make strays of all others.
+    pub(crate) fn push(&mut self, table: &mut Table, slot: Slot, in_order: bool) {
+        let tail = self.tail;
+        let Some(row) = table.get_mut(slot) else { return };
+        let turn = turn(row);
+        if !in_order || (tail != NONE && self.latest > turn) {
+            row.place = Place::Stray(self.list);
+            self.strays.insert(turn, slot);
             return;
         }
-        match slab.place_mut(place.previous) {
-            Some(previous) => previous.next = place.next,
-            None => self.head = place.next,
+        row.place = Place::List(self.list);
+        row.links = Links {
+            previous: tail,
+            next: NONE,
+        };
+        (self.tail, self.latest) = (slot, turn);
+        match table.get_mut(tail) {
+            Some(row) => row.links.next = slot,
+            None => self.head = slot,
         }
-        match slab.place_mut(place.next) {
-            Some(next) => next.previous = place.previous,
-            None => self.tail = place.previous,
+    }
+
+    /// Lets go of a row that stands here.
+    pub(crate) fn remove(&mut self, table: &mut Table, slot: Slot) {
+        let Some(row) = table.get_mut(slot) else { return };
+        let Links { previous, next } = row.links;
+        if let Place::Stray(_) = std::mem::replace(&mut row.place, Place::None) {
+            let turn = turn(row);
+            self.strays.remove(&turn);
+            return;
+        }
+        if let Some(row) = table.get_mut(next) {
+            row.links.previous = previous;
+        } else {
+            self.tail = previous;
+            self.latest = table.get(previous).map_or(FIRST, turn);
+        }
+        match table.get_mut(previous) {
+            Some(row) => row.links.next = next,
+            None => self.head = next,
         }
     }
 }
 
-fn turn(slab: &Slab, slot: usize) -> Option<Turn> {
-    let row = slab.get(slot)?;
-    row.place.map(|place| (place.at, row.sequence))
+const fn turn(row: &Row) -> Turn {
+    (row.at(), row.sequence)
 }

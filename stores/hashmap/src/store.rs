@@ -15,8 +15,8 @@ use postbox::time::{Clock, Instant};
 
 use crate::claim::HashMapClaimed;
 use crate::rows::Rows;
-use crate::slab::HashMapKey;
 use crate::streams::Streams;
+use crate::table::HashMapKey;
 
 /// The outbox of a [`HashMapRepository`](crate::HashMapRepository): a handle that shares its state.
 ///
@@ -104,7 +104,7 @@ impl OutboxStore for HashMapOutboxStore {
         Ok(self.0.step(|state, now| state.rows.renew(claims, lease, now)))
     }
 
-    async fn settle(&self, settlements: &[Settlement<HashMapKey>]) -> Result<Settled, Infallible> {
+    async fn settle(&self, settlements: &[Settlement<'_, HashMapKey>]) -> Result<Settled, Infallible> {
         Ok(self.0.step(|state, now| state.rows.settle(settlements, now)))
     }
 

@@ -11,7 +11,7 @@ use postbox::time::Instant;
 
 use crate::rows::Rows;
 use crate::schedule::Turn;
-use crate::slot::{HeaplessKey, Index, List, Stored};
+use crate::slot::{HeaplessKey, Index, List, Stored, hash};
 
 /// A claimed message: a copy, since its place may be given to another message when the lease has lapsed.
 /// The [crate] has an example.
@@ -20,7 +20,9 @@ pub struct HeaplessClaimed<const TEXT: usize, const PAYLOAD: usize> {
     message: Stored<TEXT, PAYLOAD>,
     claim: ClaimRef<HeaplessKey>,
     failures: u32,
-    age: Duration,
+    /// Its age is the time between, which is dear to tell, and asked for only when a publish failed.
+    committed: Instant,
+    claimed: Instant,
 }
 
 impl<const TEXT: usize, const PAYLOAD: usize> ClaimedMessage for HeaplessClaimed<TEXT, PAYLOAD> {
@@ -36,7 +38,7 @@ impl<const TEXT: usize, const PAYLOAD: usize> ClaimedMessage for HeaplessClaimed
         self.failures
     }
     fn age(&self) -> Duration {
-        self.age
+        self.claimed.since(self.committed)
     }
 }
 
@@ -44,12 +46,13 @@ impl<const TEXT: usize, const PAYLOAD: usize> ClaimedMessage for HeaplessClaimed
 pub(crate) const LIVE: [List; 3] = [List::Ready, List::Later, List::Leased];
 
 impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYLOAD> {
-    /// Claims the first free rows, by when they were due and then by commit; returns them by commit.
+    /// Claims the first free rows, by when they were due and then by commit; hands them out by commit.
     pub(crate) fn claim<const BATCH: usize>(
         &mut self,
         request: &ClaimRequest<'_>,
         now: Instant,
-    ) -> Vec<HeaplessClaimed<TEXT, PAYLOAD>, BATCH> {
+        batch: &mut Vec<HeaplessClaimed<TEXT, PAYLOAD>, BATCH>,
+    ) {
         // All are chosen before any is changed: what a buried row sets free is for the next claim.
         let mut chosen: Vec<(Turn, Index), BATCH> = Vec::new();
         match request.which {
@@ -57,11 +60,10 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
             Which::Ids(ids) => self.choose_ids(ids, request.limit, now, &mut chosen),
         }
         by_commit(&mut chosen);
-        let mut batch = Vec::new();
-        for (_, slot) in chosen {
-            self.claim_row(slot, request, now, &mut batch);
+        batch.clear();
+        for (_, slot) in &chosen {
+            self.claim_row(*slot, request, now, batch);
         }
-        batch
     }
 
     /// Renews every claim whose fence holds; returns how many that were.
@@ -109,7 +111,9 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
     ) {
         let limit = limit.min(BATCH);
         for id in ids {
-            let Some(slot) = self.table.find(id) else { continue };
+            let Some(slot) = self.table.find(id, hash(id)) else {
+                continue;
+            };
             let Some(turn) = self.turn_of_free(slot, now) else {
                 continue;
             };
@@ -152,7 +156,8 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
                     message: row.message.clone(),
                     claim: ClaimRef { key, fence },
                     failures: entry.failures(),
-                    age: now.since(entry.committed()),
+                    committed: entry.committed(),
+                    claimed: now,
                 });
             }
             Claiming::Abandoned => {

@@ -74,19 +74,34 @@ pub enum EnqueueError {
     Invalid(#[from] Invalid),
 }
 
+/// Why a good message was not stored: small, as it comes out of a critical section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Duplicate,
+}
+
+impl Refused {
+    #[cold]
+    pub(crate) fn error(self, capacity: usize, id: &str) -> EnqueueError {
+        match self {
+            Self::Full => EnqueueError::Full { capacity },
+            Self::Duplicate => EnqueueError::Duplicate { id: Excerpt::new(id) },
+        }
+    }
+}
+
 impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYLOAD> {
-    /// Takes in one message. It is born claimed when that is asked for and it is due and the head of its key.
+    /// Takes in one message that was [checked](check). It is born claimed when that is asked for and it is due and the head of its key.
     pub(crate) fn enqueue(
         &mut self,
         new: &NewMessage<'_>,
+        hash: u32,
         now: Instant,
-    ) -> Result<(HeaplessKey, Option<ClaimRef<HeaplessKey>>), EnqueueError> {
+    ) -> Result<(HeaplessKey, Option<ClaimRef<HeaplessKey>>), Refused> {
         let message = &new.message;
-        check::<TEXT, PAYLOAD>(message)?;
-        if self.table.find(message.id).is_some() {
-            return Err(EnqueueError::Duplicate {
-                id: Excerpt::new(message.id),
-            });
+        if self.table.find(message.id, hash).is_some() {
+            return Err(Refused::Duplicate);
         }
         if self.table.len() >= N {
             self.make_room(now)?;
@@ -97,22 +112,20 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
             Some((worker, lease)) => Entry::in_flight(worker, lease, now),
             None => Entry::pending(now, new.delay),
         };
-        let key = self.insert(message, entry, now);
-        let key = key.ok_or(EnqueueError::Full { capacity: N })?;
+        let key = self.insert(message, hash, entry, now).ok_or(Refused::Full)?;
         let fence = entry.fence();
         Ok((key, born.map(|_| ClaimRef { key, fence })))
     }
 
     /// Gives up the oldest message that nobody holds, if that is the policy.
-    fn make_room(&mut self, now: Instant) -> Result<(), EnqueueError> {
-        const FULL: fn(usize) -> EnqueueError = |capacity| EnqueueError::Full { capacity };
+    fn make_room(&mut self, now: Instant) -> Result<(), Refused> {
         if self.options.overflow == Overflow::Refuse {
-            return Err(FULL(N));
+            return Err(Refused::Full);
         }
         let pending = |row: &&crate::slot::Slot<TEXT, PAYLOAD>| row.entry.state().status() == Status::Pending;
         let oldest = self.table.iter().filter(pending).min_by_key(|row| row.sequence);
-        let slot = oldest.and_then(|row| self.table.find(row.message.id()));
-        let slot = slot.ok_or(FULL(N))?;
+        let slot = oldest.and_then(|row| self.table.find(row.message.id(), row.id_hash));
+        let slot = slot.ok_or(Refused::Full)?;
         self.delete(slot, now);
         self.counts.dropped = self.counts.dropped.saturating_add(1);
         Ok(())

@@ -87,7 +87,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Table<N, TEXT, PAY
     fn lane(&self, key: &str, hash: u32) -> Option<Index> {
         let mut at = *self.by_key.get(bucket::<N>(hash))?;
         while let Some(head) = self.get(at) {
-            if head.key_hash == hash && head.message.key() == Some(key) {
+            if head.key_hash == hash && head.message.has_key(key) {
                 return Some(at);
             }
             at = head.lane_chain;

@@ -11,7 +11,7 @@ use postbox::store::{OutboxCounts, OutboxOperator, StoredMessage};
 use postbox::time::Clock;
 
 use crate::HeaplessOutbox;
-use crate::slot::Slot;
+use crate::slot::{Slot, hash};
 
 impl<M, C, const N: usize, const TEXT: usize, const PAYLOAD: usize, const BATCH: usize> OutboxOperator
     for &HeaplessOutbox<M, C, N, TEXT, PAYLOAD, BATCH>
@@ -42,7 +42,7 @@ where
 
     async fn find(&self, id: &str) -> Result<Option<StoredMessage>, Self::Error> {
         Ok(self.step(|rows, _| {
-            let slot = rows.table.find(id)?;
+            let slot = rows.table.find(id, hash(id))?;
             rows.table.get(slot).map(stored)
         }))
     }

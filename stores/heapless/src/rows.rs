@@ -68,17 +68,20 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
     pub(crate) fn insert(
         &mut self,
         message: &MessageRef<'_>,
+        hash: u32,
         entry: Entry,
         now: Instant,
     ) -> Option<HeaplessKey> {
-        let slot = self.table.take(message.id)?;
+        let slot = self.table.take(hash)?;
         let sequence = self.next_sequence;
         self.next_sequence = sequence.saturating_add(1);
         let row = self.table.get_mut(slot)?;
         row.message.fill(message);
         row.entry = entry;
         row.sequence = sequence;
-        row.last_error = postbox::id::Excerpt::EMPTY;
+        if !row.last_error.is_empty() {
+            row.last_error = postbox::id::Excerpt::EMPTY;
+        }
         self.count(entry.state().status(), 1);
         self.settle_in(slot, now);
         Some(HeaplessKey { slot, sequence })

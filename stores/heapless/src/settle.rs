@@ -1,15 +1,16 @@
 //! The ends of claims, and what retention and an operator do with rows afterwards.
 
 use postbox::claim::{Status, Verdict};
+use postbox::id::Excerpt;
 use postbox::store::{Settled, Settlement};
 use postbox::time::Instant;
 
 use crate::rows::Rows;
-use crate::slot::{HeaplessKey, List};
+use crate::slot::{HeaplessKey, List, hash};
 
 impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYLOAD> {
     /// Applies every settlement whose fence holds, in order, and names the others.
-    pub(crate) fn settle(&mut self, settlements: &[Settlement<HeaplessKey>], now: Instant) -> Settled {
+    pub(crate) fn settle(&mut self, settlements: &[Settlement<'_, HeaplessKey>], now: Instant) -> Settled {
         let mut settled = Settled::none();
         for (index, settlement) in settlements.iter().enumerate() {
             if self.settle_one(settlement, now) {
@@ -23,7 +24,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
 
     /// Puts a dead row back; `false` when it is not dead.
     pub(crate) fn requeue(&mut self, id: &str, now: Instant) -> bool {
-        let Some(slot) = self.table.find(id) else {
+        let Some(slot) = self.table.find(id, hash(id)) else {
             return false;
         };
         let Some(mut entry) = self.table.get(slot).map(|row| row.entry) else {
@@ -38,7 +39,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
 
     /// Deletes a row that nobody holds; `false` when there is none.
     pub(crate) fn remove(&mut self, id: &str, now: Instant) -> bool {
-        let found = self.table.find(id);
+        let found = self.table.find(id, hash(id));
         let free = |slot: &crate::slot::Index| {
             let row = self.table.get(*slot);
             row.is_some_and(|row| row.entry.state().status() != Status::InFlight)
@@ -70,7 +71,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
         purged
     }
 
-    fn settle_one(&mut self, settlement: &Settlement<HeaplessKey>, now: Instant) -> bool {
+    fn settle_one(&mut self, settlement: &Settlement<'_, HeaplessKey>, now: Instant) -> bool {
         let claim = settlement.claim;
         let Some(mut entry) = self.row(claim.key).map(|row| row.entry) else {
             return false;
@@ -81,7 +82,7 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Rows<N, TEXT, PAYL
         // A release at a shutdown brings no reason: the earlier one is still the last failure.
         if settlement.verdict != Verdict::Complete && !settlement.error.is_empty() {
             if let Some(row) = self.table.get_mut(claim.key.slot) {
-                row.last_error.clone_from(&settlement.error);
+                row.last_error = Excerpt::new(settlement.error);
             }
         }
         self.change(claim.key.slot, entry, now);

@@ -1,6 +1,5 @@
 //! One place of the table: a message, what the store knows of it, and its links. Who links what is decided elsewhere.
 
-use heapless::{String, Vec};
 use postbox::claim::{Entry, Fence, State};
 use postbox::id::{Excerpt, WorkerId};
 use postbox::message::{Headers, MessageKind, MessageRef};
@@ -24,56 +23,62 @@ pub struct HeaplessKey {
 /// A message, its text parts one after the other in one buffer.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored<const TEXT: usize, const PAYLOAD: usize> {
-    text: String<TEXT>,
-    /// Where the id, the name, the key and the content type end; the headers are the rest.
-    ends: [u16; 4],
+    text: [u8; TEXT],
+    /// Where the id, the name, the key, the content type and the headers end.
+    ends: [u16; 5],
+    payload_len: u16,
     kind: MessageKind,
     keyed: bool,
-    payload: Vec<u8, PAYLOAD>,
+    payload: Words<PAYLOAD>,
 }
+
+/// Bytes that begin at a word: copying from anywhere else is slow on small cores.
+#[derive(Clone, Debug)]
+#[repr(align(4))]
+struct Words<const N: usize>([u8; N]);
 
 impl<const TEXT: usize, const PAYLOAD: usize> Stored<TEXT, PAYLOAD> {
     pub(crate) const EMPTY: Self = Self {
-        text: String::new(),
-        ends: [0; 4],
+        text: [0; TEXT],
+        ends: [0; 5],
+        payload_len: 0,
         kind: MessageKind::Event,
         keyed: false,
-        payload: Vec::new(),
+        payload: Words([0; PAYLOAD]),
     };
 
     /// Takes in a message whose lengths were checked.
     pub(crate) fn fill(&mut self, message: &MessageRef<'_>) {
-        let Self {
-            text, ends, payload, ..
-        } = self;
-        text.clear();
-        payload.clear();
         let parts = [
             message.id,
             message.name,
             message.key.unwrap_or_default(),
             message.content_type,
+            message.headers.as_lines(),
         ];
-        for (part, end) in parts.into_iter().zip(ends) {
-            let _ = text.push_str(part);
-            *end = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        let mut at = 0_usize;
+        for (part, end) in parts.into_iter().zip(&mut self.ends) {
+            at = copy(&mut self.text, at, part.as_bytes());
+            *end = index(at);
         }
-        let _ = text.push_str(message.headers.as_lines());
-        let _ = payload.extend_from_slice(message.payload);
+        self.payload_len = index(copy(&mut self.payload.0, 0, message.payload));
         self.kind = message.kind;
         self.keyed = message.key.is_some();
     }
 
     pub(crate) fn as_ref(&self) -> MessageRef<'_> {
-        let [id, name, key, content_type] = self.ends;
+        let [id, name, key, content_type, headers] = self.ends;
+        // One look at all of the text, not one at each part.
+        let text = self.part(0, headers);
+        let part = |from: u16, to: u16| text.get(usize::from(from)..usize::from(to)).unwrap_or_default();
         MessageRef {
-            id: self.part(0, id),
-            name: self.part(id, name),
+            id: part(0, id),
+            name: part(id, name),
             kind: self.kind,
-            key: self.key(),
-            payload: &self.payload,
-            content_type: self.part(key, content_type),
-            headers: Headers::from_lines(self.part(content_type, u16::MAX)),
+            key: self.keyed.then(|| part(name, key)),
+            payload: self.payload(),
+            content_type: part(key, content_type),
+            headers: Headers::from_lines(part(content_type, headers)),
         }
     }
 
@@ -85,10 +90,48 @@ impl<const TEXT: usize, const PAYLOAD: usize> Stored<TEXT, PAYLOAD> {
         self.keyed.then(|| self.part(self.ends[1], self.ends[2]))
     }
 
-    fn part(&self, from: u16, to: u16) -> &str {
-        let to = usize::from(to).min(self.text.len());
-        self.text.get(usize::from(from)..to).unwrap_or_default()
+    /// Whether this is its id, or its key: as bytes, since they need not be seen to be text for that.
+    pub(crate) fn has_id(&self, id: &str) -> bool {
+        self.bytes(0, self.ends[0]) == id.as_bytes()
     }
+
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        self.keyed && self.bytes(self.ends[1], self.ends[2]) == key.as_bytes()
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.payload
+            .0
+            .get(..usize::from(self.payload_len))
+            .unwrap_or_default()
+    }
+
+    fn part(&self, from: u16, to: u16) -> &str {
+        core::str::from_utf8(self.bytes(from, to)).unwrap_or_default()
+    }
+
+    fn bytes(&self, from: u16, to: u16) -> &[u8] {
+        self.text
+            .get(usize::from(from)..usize::from(to))
+            .unwrap_or_default()
+    }
+}
+
+/// Copies bytes to a place, if they fit; where they end.
+fn copy(to: &mut [u8], at: usize, bytes: &[u8]) -> usize {
+    let end = at.saturating_add(bytes.len());
+    match to.get_mut(at..end) {
+        Some(place) => {
+            place.copy_from_slice(bytes);
+            end
+        }
+        None => at,
+    }
+}
+
+/// Lengths were checked: a place has less than 2^16 bytes.
+fn index(at: usize) -> u16 {
+    u16::try_from(at).unwrap_or(u16::MAX)
 }
 
 /// Neighbours in a list.

@@ -7,15 +7,15 @@ use core::time::Duration;
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use heapless::Vec;
-use postbox::store::{ClaimRef, ClaimRequest, DeadPolicy, MAX_BATCH, OutboxStore, Settled, Settlement};
+use postbox::store::{ClaimRef, ClaimRequest, DeadPolicy, OutboxStore, Settled, Settlement};
 use postbox::time::{Clock, Instant};
 use postbox::wakeup::Wakeup;
 
 use crate::bell::Bell;
 use crate::claim::HeaplessClaimed;
-use crate::enqueue::{EnqueueError, NewMessage};
+use crate::enqueue::{EnqueueError, NewMessage, check};
 use crate::rows::{HeaplessCounts, Rows};
-use crate::slot::HeaplessKey;
+use crate::slot::{HeaplessKey, hash};
 
 /// What becomes of a message that finds no place: see the [crate].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,8 +122,8 @@ impl<M: RawMutex, C, const N: usize, const TEXT: usize, const PAYLOAD: usize, co
     HeaplessOutbox<M, C, N, TEXT, PAYLOAD, BATCH>
 {
     const CHECKED: () = assert!(
-        BATCH > 0 && BATCH <= MAX_BATCH,
-        "a batch must be of 1 to 1024 messages"
+        BATCH > 0 && BATCH <= Settled::MARKED,
+        "a batch must be of 1 to 32 messages, or to 1024 with `alloc`"
     );
 
     /// An empty outbox with the default options: see [`HeaplessOutbox`].
@@ -169,12 +169,15 @@ where
         &self,
         new: &NewMessage<'_>,
     ) -> Result<(HeaplessKey, Option<ClaimRef<HeaplessKey>>), EnqueueError> {
-        self.step(|rows, now| rows.enqueue(new, now))
+        check::<TEXT, PAYLOAD>(&new.message)?;
+        let hash = hash(new.message.id);
+        let stored = self.step(|rows, now| rows.enqueue(new, hash, now));
+        stored.map_err(|refused| refused.error(N, new.message.id))
     }
 
     /// Whether a message with this id is in the outbox, whatever became of it: see the [crate].
     pub fn contains(&self, id: &str) -> bool {
-        self.step(|rows, _| rows.table.find(id).is_some())
+        self.step(|rows, _| rows.table.find(id, hash(id)).is_some())
     }
 
     /// How many messages stand where: see the [crate].
@@ -222,14 +225,25 @@ where
     type Wakeup = HeaplessWatch<'o, M, C, N, TEXT, PAYLOAD, BATCH>;
 
     async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Self::Batch, Self::Error> {
-        Ok(self.step(|rows, now| rows.claim(request, now)))
+        let mut batch = Vec::new();
+        self.step(|rows, now| rows.claim(request, now, &mut batch));
+        Ok(batch)
+    }
+
+    async fn claim_into(
+        &self,
+        request: &ClaimRequest<'_>,
+        batch: &mut Self::Batch,
+    ) -> Result<(), Self::Error> {
+        self.step(|rows, now| rows.claim(request, now, batch));
+        Ok(())
     }
 
     async fn renew(&self, claims: &[ClaimRef<HeaplessKey>], lease: Duration) -> Result<usize, Self::Error> {
         Ok(self.step(|rows, now| rows.renew(claims, lease, now)))
     }
 
-    async fn settle(&self, settlements: &[Settlement<HeaplessKey>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, settlements: &[Settlement<'_, HeaplessKey>]) -> Result<Settled, Self::Error> {
         Ok(self.step(|rows, now| rows.settle(settlements, now)))
     }
 

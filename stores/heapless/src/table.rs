@@ -1,6 +1,6 @@
 //! The table: places that are used again, and which message has which id. What a message waits for is not known here.
 
-use crate::slot::{Index, LISTS, NONE, Slot, hash};
+use crate::slot::{Index, LISTS, NONE, Slot};
 
 /// All places, and the ends of every list through them.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Table<N, TEXT, PAY
     /// Refused when it is compiled: a table without places, or with more than indices can name, and text or payload
     /// over what lengths can name.
     const CHECKED: () = assert!(
-        N > 0 && N < NONE as usize && TEXT < u16::MAX as usize && PAYLOAD > 0,
-        "capacity must be 1 to 65534, text less than 65535, payload more than 0"
+        N > 0 && N < NONE as usize && TEXT < u16::MAX as usize && PAYLOAD > 0 && PAYLOAD < u16::MAX as usize,
+        "capacity must be 1 to 65534, text less than 65535, payload 1 to 65534"
     );
 
     pub(crate) const fn new() -> Self {
@@ -52,12 +52,11 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Table<N, TEXT, PAY
         self.slots.get_mut(usize::from(slot)).filter(|slot| slot.used)
     }
 
-    /// The place of the message with this id.
-    pub(crate) fn find(&self, id: &str) -> Option<Index> {
-        let hash = hash(id);
+    /// The place of the message with this id, of this hash.
+    pub(crate) fn find(&self, id: &str, hash: u32) -> Option<Index> {
         let mut at = *self.by_id.get(bucket::<N>(hash))?;
         while let Some(slot) = self.get(at) {
-            if slot.id_hash == hash && slot.message.id() == id {
+            if slot.id_hash == hash && slot.message.has_id(id) {
                 return Some(at);
             }
             at = slot.id_chain;
@@ -65,15 +64,14 @@ impl<const N: usize, const TEXT: usize, const PAYLOAD: usize> Table<N, TEXT, PAY
         None
     }
 
-    /// A place for a new message of this id; `None` when there is none left.
-    pub(crate) fn take(&mut self, id: &str) -> Option<Index> {
+    /// A place for a new message whose id has this hash; `None` when there is none left.
+    pub(crate) fn take(&mut self, hash: u32) -> Option<Index> {
         let at = if self.free == NONE {
             let fresh = self.fresh;
             (usize::from(fresh) < N).then_some(fresh)?
         } else {
             self.free
         };
-        let hash = hash(id);
         let first = self.by_id.get_mut(bucket::<N>(hash))?;
         let slot = self.slots.get_mut(usize::from(at))?;
         if self.free == NONE {

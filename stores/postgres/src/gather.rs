@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use postbox::store::{MAX_BATCH, Settlement};
+use postbox::store::{MAX_BATCH, Settlement, SettlementBuf};
 use postbox::sync::{Bell, Mutex, Watch};
 
 use crate::database::Database;
@@ -30,7 +30,7 @@ pub(crate) struct Gathering {
 
 #[derive(Debug, Default)]
 struct Queue {
-    settlements: Vec<Settlement<i64>>,
+    settlements: Vec<SettlementBuf<i64>>,
     /// When the oldest came.
     since: Option<Instant>,
 }
@@ -47,7 +47,7 @@ impl Gathering {
 
     /// Takes settlements in. `true` when the caller is to write what there is: nobody else will, or it was
     /// waited for long enough.
-    pub(crate) fn add(&self, settlements: &[Settlement<i64>]) -> bool {
+    pub(crate) fn add(&self, settlements: &[Settlement<'_, i64>]) -> bool {
         let (full, late) = self.queue.with(|queue| {
             for settlement in settlements {
                 // One that is tried again is here already.
@@ -56,7 +56,7 @@ impl Gathering {
                     .iter()
                     .any(|known| known.claim == settlement.claim)
                 {
-                    queue.settlements.push(settlement.clone());
+                    queue.settlements.push(SettlementBuf::from(*settlement));
                 }
             }
             let since = *queue.since.get_or_insert_with(Instant::now);
@@ -115,7 +115,8 @@ pub(crate) async fn flush(database: &Database) -> Result<(), PostgresError> {
         if taken.settlements.is_empty() {
             return Ok(());
         }
-        settle::run(database, &taken.settlements, true).await?;
+        let settlements = taken.settlements.iter().map(SettlementBuf::as_settlement);
+        settle::run(database, &settlements.collect::<Vec<_>>(), true).await?;
         taken.settlements.clear();
     }
 }
@@ -123,7 +124,7 @@ pub(crate) async fn flush(database: &Database) -> Result<(), PostgresError> {
 /// Settlements on their way: back in the queue when that was cut short.
 struct Taken<'a> {
     gathering: &'a Gathering,
-    settlements: Vec<Settlement<i64>>,
+    settlements: Vec<SettlementBuf<i64>>,
 }
 
 impl Drop for Taken<'_> {

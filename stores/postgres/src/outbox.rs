@@ -126,7 +126,7 @@ impl OutboxStore for PostgresOutboxStore {
         settle::renew(&self.database, claims, lease).await
     }
 
-    async fn settle(&self, settlements: &[Settlement<i64>]) -> Result<Settled, PostgresError> {
+    async fn settle(&self, settlements: &[Settlement<'_, i64>]) -> Result<Settled, PostgresError> {
         if settlements.is_empty() {
             return Ok(Settled::none());
         }
@@ -136,7 +136,7 @@ impl OutboxStore for PostgresOutboxStore {
 
     /// Gathered while a backstop of this process waits for hints, and written by it within the linger time;
     /// else written at once. Neither waits for the disk.
-    async fn settle_soon(&self, settlements: &[Settlement<i64>]) -> Result<(), PostgresError> {
+    async fn settle_soon(&self, settlements: &[Settlement<'_, i64>]) -> Result<(), PostgresError> {
         if settlements.is_empty() {
             return Ok(());
         }

@@ -31,7 +31,7 @@ pub(crate) fn check(len: usize) -> Result<(), PostgresError> {
 /// Applies each verdict whose fence holds, in one statement; `soon` does not wait for the disk.
 pub(crate) async fn run(
     database: &Database,
-    settlements: &[Settlement<i64>],
+    settlements: &[Settlement<'_, i64>],
     soon: bool,
 ) -> Result<Settled, PostgresError> {
     let (verdicts, delays) = settlements
@@ -39,7 +39,7 @@ pub(crate) async fn run(
         .map(|settlement| verdict(settlement.verdict))
         .unzip();
     let [seqs, workers, attempts] = fences(settlements.iter().map(|settlement| settlement.claim));
-    let errors = settlements.iter().map(|settlement| settlement.error.as_str());
+    let errors = settlements.iter().map(|settlement| settlement.error);
     let args = [
         seqs,
         workers,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 
-use postbox::store::Settlement;
+use postbox::store::SettlementBuf;
 use postbox::sync::{Bell, Mutex};
 use rusqlite::Connection;
 
@@ -26,7 +26,7 @@ pub(crate) struct Engine {
 enum Place {
     Inline(Mutex<Writer>),
     Threads {
-        orders: Orders<Box<dyn Job>, Settlement<i64>>,
+        orders: Orders<Box<dyn Job>, SettlementBuf<i64>>,
         /// `None` for a database in memory, which has one connection only.
         reads: Option<Sender<Box<dyn Job>>>,
     },
@@ -59,7 +59,7 @@ impl Engine {
     }
 
     /// Queues settlements whose outcome nobody waits for.
-    pub(crate) async fn settle_soon(&self, settlements: Vec<Settlement<i64>>) -> Result<(), SqliteError> {
+    pub(crate) async fn settle_soon(&self, settlements: Vec<SettlementBuf<i64>>) -> Result<(), SqliteError> {
         let settlements = match &self.place {
             Place::Inline(_) => settlements,
             Place::Threads { orders, .. } => match orders.soon(settlements) {
@@ -149,7 +149,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SqliteE
 }
 
 /// Settlements that waited softly, as one piece of work.
-fn settling(settlements: Vec<Settlement<i64>>) -> Box<dyn Job> {
+fn settling(settlements: Vec<SettlementBuf<i64>>) -> Box<dyn Job> {
     let (job, _) = Task::boxed(move |scope: &Scope<'_>| settle(scope, &settlements).map(|_| ()));
     job
 }

@@ -8,7 +8,8 @@ use postbox::aggregate::Birth;
 use postbox::claim::Status;
 use postbox::message::OutboxMessage;
 use postbox::store::{
-    ClaimRef, ClaimRequest, OutboxCounts, OutboxOperator, OutboxStore, Settled, Settlement, StoredMessage,
+    ClaimRef, ClaimRequest, OutboxCounts, OutboxOperator, OutboxStore, Settled, Settlement, SettlementBuf,
+    StoredMessage,
 };
 use postbox::sync::Watch;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -82,23 +83,23 @@ impl OutboxStore for SqliteOutboxStore {
             .await
     }
 
-    async fn settle(&self, settlements: &[Settlement<i64>]) -> Result<Settled, SqliteError> {
+    async fn settle(&self, settlements: &[Settlement<'_, i64>]) -> Result<Settled, SqliteError> {
         if settlements.is_empty() {
             return Ok(Settled::none());
         }
         settle::check(settlements.len())?;
-        let settlements = settlements.to_vec();
+        let settlements = owned(settlements);
         self.engine
             .write(move |scope| settle::settle(scope, &settlements))
             .await
     }
 
-    async fn settle_soon(&self, settlements: &[Settlement<i64>]) -> Result<(), SqliteError> {
+    async fn settle_soon(&self, settlements: &[Settlement<'_, i64>]) -> Result<(), SqliteError> {
         if settlements.is_empty() {
             return Ok(());
         }
         settle::check(settlements.len())?;
-        self.engine.settle_soon(settlements.to_vec()).await
+        self.engine.settle_soon(owned(settlements)).await
     }
 
     async fn purge(&self, limit: usize) -> Result<usize, SqliteError> {
@@ -148,6 +149,11 @@ impl fmt::Debug for SqliteOutboxStore {
             .field("options", &self.engine.options)
             .finish_non_exhaustive()
     }
+}
+
+/// To go to another thread.
+fn owned(settlements: &[Settlement<'_, i64>]) -> Vec<SettlementBuf<i64>> {
+    settlements.iter().map(|one| SettlementBuf::from(*one)).collect()
 }
 
 fn counts(scope: &Scope<'_>) -> Result<OutboxCounts, Fault<SqliteError>> {

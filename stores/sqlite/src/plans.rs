@@ -2,7 +2,7 @@
 
 use postbox::claim::{Fence, Verdict};
 use postbox::id::{Excerpt, WorkerId};
-use postbox::store::{ClaimRef, ClaimRequest, Settlement, Which};
+use postbox::store::{ClaimRef, ClaimRequest, SettlementBuf, Which};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, StatementStatus, params};
 
@@ -166,7 +166,7 @@ fn settled(verdicts: [Verdict; 4]) -> (Connection, Vec<usize>) {
         worker: WorkerId::new(7),
         attempt: 2,
     };
-    let one = |(key, verdict)| Settlement {
+    let one = |(key, verdict)| SettlementBuf {
         claim: ClaimRef { key, fence },
         verdict,
         error: Excerpt::new("it's \"odd\" \\ text"),

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::time::Duration;
 
 use postbox::claim::Verdict;
-use postbox::store::{ClaimRef, MAX_BATCH, Settled, Settlement};
+use postbox::store::{ClaimRef, MAX_BATCH, Settled, SettlementBuf};
 use postbox::time::Instant;
 use rusqlite::params;
 use serde_json::Value;
@@ -72,7 +72,7 @@ pub(crate) fn check(len: usize) -> Result<(), SqliteError> {
 /// something can be claimed at once that could not before.
 pub(crate) fn settle(
     scope: &Scope<'_>,
-    settlements: &[Settlement<i64>],
+    settlements: &[SettlementBuf<i64>],
 ) -> Result<Settled, Fault<SqliteError>> {
     let (now, keep) = (scope.now(), scope.outbox().retention().is_some());
     let delete = !keep && settlements.iter().all(|one| one.verdict == Verdict::Complete);
@@ -125,7 +125,7 @@ pub(crate) fn settle(
 }
 
 /// What [`SETTLE`] writes into a row: state, due, settled at, failures to add, error.
-fn target(settlement: &Settlement<i64>, now: Instant, keep: bool) -> [Value; 5] {
+fn target(settlement: &SettlementBuf<i64>, now: Instant, keep: bool) -> [Value; 5] {
     let (state, due, settled_at, failures) = match settlement.verdict {
         Verdict::Complete => (PUBLISHED, None, Some(if keep { micros(now) } else { GONE }), 0),
         Verdict::Retry { after } => (PENDING, Some(micros(now + after)), None, 1),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postbox::aggregate::{Birth, CommitBatch, Repository};
 use postbox::claim::{Entry, Status, Verdict};
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::lease::Lease;
 use postbox::message::OutboxMessage;
 use postbox::store::{
@@ -196,11 +196,11 @@ pub(crate) fn held<C: ClaimedMessage>(claimed: &C) -> Held<C::Key> {
     }
 }
 
-pub(crate) fn settlement<K: Copy>(held: &Held<K>, verdict: Verdict, error: &str) -> Settlement<K> {
+pub(crate) fn settlement<'e, K: Copy>(held: &Held<K>, verdict: Verdict, error: &'e str) -> Settlement<'e, K> {
     Settlement {
         claim: held.claim,
         verdict,
-        error: Excerpt::new(error),
+        error,
     }
 }
 

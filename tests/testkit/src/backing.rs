@@ -27,7 +27,7 @@ pub(crate) trait Backing: Send + Sync {
     fn has_receipt(&self, receipt: &InboxReceipt) -> Result<bool, RepositoryError>;
     fn claim(&self, request: &ClaimRequest<'_>) -> Result<Vec<SimClaimed>, SimError>;
     fn renew(&self, claims: &[ClaimRef<RowKey>], lease: Duration) -> Result<usize, SimError>;
-    fn settle(&self, settlements: &[Settlement<RowKey>]) -> Result<Settled, SimError>;
+    fn settle(&self, settlements: &[Settlement<'_, RowKey>]) -> Result<Settled, SimError>;
     fn purge(&self, limit: usize) -> Result<usize, SimError>;
     fn next_due(&self) -> Result<Option<Duration>, SimError>;
     fn counts(&self) -> Result<OutboxCounts, SimError>;
@@ -135,12 +135,12 @@ where
         at_once(self.store.renew(&claims, lease)).map_err(SimError::store)
     }
 
-    fn settle(&self, settlements: &[Settlement<RowKey>]) -> Result<Settled, SimError> {
+    fn settle(&self, settlements: &[Settlement<'_, RowKey>]) -> Result<Settled, SimError> {
         let own = settlements.iter().filter_map(|settlement| {
             Some(Settlement {
                 claim: self.own(settlement.claim)?,
                 verdict: settlement.verdict,
-                error: settlement.error.clone(),
+                error: settlement.error,
             })
         });
         at_once(self.store.settle(&own.collect::<Vec<_>>())).map_err(SimError::store)

@@ -182,7 +182,7 @@ impl OutboxStore for Counting {
         let renewed = self.inner.renew(claims, lease).await;
         Ok(renewed.unwrap_or_else(|never| match never {}))
     }
-    async fn settle(&self, settlements: &[Settlement<HashMapKey>]) -> Result<Settled, Broken> {
+    async fn settle(&self, settlements: &[Settlement<'_, HashMapKey>]) -> Result<Settled, Broken> {
         let settled = self.inner.settle(settlements).await;
         Ok(settled.unwrap_or_else(|never| match never {}))
     }

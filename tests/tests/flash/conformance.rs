@@ -244,7 +244,7 @@ impl OutboxStore for Named {
     async fn renew(&self, claims: &[ClaimRef<FlashKey>], lease: Duration) -> Result<usize, Self::Error> {
         (&*self.outbox).renew(claims, lease).await
     }
-    async fn settle(&self, settlements: &[Settlement<FlashKey>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, settlements: &[Settlement<'_, FlashKey>]) -> Result<Settled, Self::Error> {
         (&*self.outbox).settle(settlements).await
     }
     async fn next_due(&self) -> Result<Option<Duration>, Self::Error> {

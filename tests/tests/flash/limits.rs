@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postbox::claim::Verdict;
-use postbox::id::{Excerpt, Invalid, WorkerId};
+use postbox::id::{Invalid, WorkerId};
 use postbox::store::{ClaimRequest, ClaimedMessage, OutboxStore, Settled, Settlement, Which};
 use postbox::testing::VirtualClock;
 use postbox_flash::{DeadLetters, FlashClaimed, FlashError, FlashKey, NewMessage};
@@ -35,7 +35,7 @@ fn settle(outbox: &Outbox, held: &FlashClaimed<96>, verdict: Verdict) -> Settled
     let settlement = Settlement {
         claim: held.claim(),
         verdict,
-        error: Excerpt::EMPTY,
+        error: "",
     };
     now(outbox.settle(&[settlement])).unwrap()
 }

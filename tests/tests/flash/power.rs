@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use postbox::claim::Verdict;
 use postbox::dispatcher::{DispatchConfig, DispatchError, OutboxDispatcher};
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::message::MessageRef;
 use postbox::publisher::{AsyncMessagePublisher, PublishError};
 use postbox::store::{ClaimRequest, ClaimedMessage, OutboxStore, Settlement, Which};
@@ -133,7 +133,7 @@ async fn publish(outbox: &Outbox, outside: &Outside, leaving: Leaving) -> Result
         let settlement = Settlement {
             claim: held.claim(),
             verdict: Verdict::Complete,
-            error: Excerpt::EMPTY,
+            error: "",
         };
         outbox.settle(&[settlement]).await?;
         outside.see(held.message());

@@ -81,7 +81,7 @@ impl OutboxStore for Faulty {
         let renewed = self.store.renew(claims, lease).await;
         Ok(renewed.unwrap_or_else(|never| match never {}))
     }
-    async fn settle(&self, settlements: &[Settlement<HashMapKey>]) -> Result<Settled, Broken> {
+    async fn settle(&self, settlements: &[Settlement<'_, HashMapKey>]) -> Result<Settled, Broken> {
         let fails = self.fails(|faults| &mut faults.settlements);
         if fails.is_err() && !self.left().loses_answers {
             return Err(Broken);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use postbox::aggregate::{Birth, CommitBatch, EventRecord, Repository, StreamIdentity, StreamWrite};
 use postbox::claim::Verdict;
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::lease::Lease;
 use postbox::message::{Codec, HeaderBuf, MessageRef, OutboxMessage};
 use postbox::publisher::{AsyncMessagePublisher, PublishError};
@@ -153,7 +153,7 @@ async fn step(repository: &PostgresRepository, broker: &Broker, random: &mut Ran
             let settlement = Settlement {
                 claim,
                 verdict: Verdict::Complete,
-                error: Excerpt::EMPTY,
+                error: "",
             };
             repository.outbox_store().settle_soon(&[settlement]).await?;
         }

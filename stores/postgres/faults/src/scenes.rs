@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use postbox::claim::Verdict;
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::message::OutboxMessage;
 use postbox::store::{
     ClaimRequest, ClaimedMessage, HasOutboxStore, OutboxOperator, OutboxStore, Settlement, Which,
@@ -218,11 +218,11 @@ pub(crate) async fn restore() -> Result<Count, Failure> {
     Ok(count)
 }
 
-fn complete(claim: postbox::store::ClaimRef<i64>) -> Settlement<i64> {
+fn complete(claim: postbox::store::ClaimRef<i64>) -> Settlement<'static, i64> {
     Settlement {
         claim,
         verdict: Verdict::Complete,
-        error: Excerpt::EMPTY,
+        error: "",
     }
 }
 

@@ -58,10 +58,10 @@ impl OutboxStore for InlineOutbox {
     async fn renew(&self, claims: &[ClaimRef<i64>], lease: Duration) -> Result<usize, PostgresError> {
         RUNTIME.block_on(self.0.renew(claims, lease))
     }
-    async fn settle(&self, settlements: &[Settlement<i64>]) -> Result<Settled, PostgresError> {
+    async fn settle(&self, settlements: &[Settlement<'_, i64>]) -> Result<Settled, PostgresError> {
         RUNTIME.block_on(self.0.settle(settlements))
     }
-    async fn settle_soon(&self, settlements: &[Settlement<i64>]) -> Result<(), PostgresError> {
+    async fn settle_soon(&self, settlements: &[Settlement<'_, i64>]) -> Result<(), PostgresError> {
         RUNTIME.block_on(self.0.settle_soon(settlements))
     }
     async fn purge(&self, limit: usize) -> Result<usize, PostgresError> {

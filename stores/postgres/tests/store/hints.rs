@@ -114,7 +114,7 @@ fn notifications_are_gathered_and_a_process_does_not_wake_itself() {
 }
 
 /// Held messages of a store, and what settles them.
-async fn held(repository: &PostgresRepository, count: usize) -> Vec<Settlement<i64>> {
+async fn held(repository: &PostgresRepository, count: usize) -> Vec<Settlement<'static, i64>> {
     let messages = (0..count).map(|n| message(&format!("m-{n}"))).collect();
     repository.commit(batch(messages)).await.unwrap();
     let batch = claim(&repository.outbox_store(), A, count).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postbox::aggregate::{Birth, CommitBatch, EventRecord, StreamIdentity, StreamWrite};
 use postbox::claim::Verdict;
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::lease::Lease;
 use postbox::message::{Codec, HeaderBuf, MessageRef, OutboxMessage};
 use postbox::publisher::{AsyncMessagePublisher, PublishError};
@@ -172,11 +172,11 @@ pub fn ids(batch: &[PostgresClaimed]) -> Vec<&str> {
     batch.iter().map(|claimed| claimed.message().id).collect()
 }
 
-pub fn settlement(claim: ClaimRef<i64>, verdict: Verdict) -> Settlement<i64> {
+pub fn settlement(claim: ClaimRef<i64>, verdict: Verdict) -> Settlement<'static, i64> {
     Settlement {
         claim,
         verdict,
-        error: Excerpt::EMPTY,
+        error: "",
     }
 }
 

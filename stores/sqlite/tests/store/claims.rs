@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::common::*;
 use postbox::claim::{Fence, State, Status, Verdict};
-use postbox::id::Excerpt;
 use postbox::message::OutboxMessage;
 use postbox::store::{
     ClaimRef, ClaimedMessage, DeadPolicy, MAX_BATCH, OutboxCounts, OutboxOperator, OutboxOptions,
@@ -254,7 +253,7 @@ fn an_uncounted_release_keeps_the_last_error_and_the_count_of_failures() {
         verdict: Verdict::Release {
             after: Duration::ZERO,
         },
-        error: Excerpt::EMPTY,
+        error: "",
     };
     block_on(bench.store.settle_soon(&[release])).unwrap();
     let stored = block_on(bench.store.find("m-1")).unwrap().unwrap();

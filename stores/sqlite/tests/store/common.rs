@@ -12,7 +12,7 @@ use postbox::aggregate::{
     Birth, CommitBatch, Committed, EventRecord, Repository, RepositoryError, StreamIdentity, StreamWrite,
 };
 use postbox::claim::Verdict;
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::lease::Lease;
 use postbox::message::{Codec, HeaderBuf, OutboxMessage};
 use postbox::store::{
@@ -132,10 +132,10 @@ pub(crate) fn due(worker: WorkerId, limit: usize) -> ClaimRequest<'static> {
     }
 }
 
-pub(crate) fn settlement(claim: ClaimRef<i64>, verdict: Verdict) -> Settlement<i64> {
+pub(crate) fn settlement(claim: ClaimRef<i64>, verdict: Verdict) -> Settlement<'static, i64> {
     let error = match verdict {
-        Verdict::Complete => Excerpt::EMPTY,
-        _ => Excerpt::new("the broker said no"),
+        Verdict::Complete => "",
+        _ => "the broker said no",
     };
     Settlement {
         claim,

@@ -53,7 +53,7 @@ pub async fn a_stale_settlement_is_refused_and_named_and_the_rest_is_settled<H: 
     );
     let taken = fixture.claim_one(B).await;
     assert_eq!(taken.id, "b");
-    let settlements: Vec<Settlement<_>> = [a, b, c]
+    let settlements: Vec<Settlement<'_, _>> = [a, b, c]
         .map(|held| settlement(held, Verdict::Complete, ""))
         .into();
     let settled = fixture.store.settle(&settlements).await.expect("a settlement");

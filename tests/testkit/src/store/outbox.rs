@@ -84,7 +84,7 @@ impl SimOutbox {
         Ok(batch)
     }
 
-    fn settle_now(&self, settlements: &[Settlement<RowKey>]) -> Result<Settled, SimError> {
+    fn settle_now(&self, settlements: &[Settlement<'_, RowKey>]) -> Result<Settled, SimError> {
         if self.sim.lock().sabotaged(Sabotage::ForgetsSettlements) {
             return Ok(Settled::none());
         }
@@ -118,8 +118,8 @@ impl SimOutbox {
     }
 
     /// The settlement as a planted bug sends it.
-    fn sabotaged(&self, settlement: &Settlement<RowKey>) -> Settlement<RowKey> {
-        let mut told = settlement.clone();
+    fn sabotaged<'e>(&self, settlement: &Settlement<'e, RowKey>) -> Settlement<'e, RowKey> {
+        let mut told = *settlement;
         let mut state = self.sim.lock();
         let long = Duration::from_secs(400 * 24 * 3600);
         match (state.sabotage, settlement.verdict) {
@@ -144,7 +144,7 @@ impl SimOutbox {
     }
 
     /// Takes the message although nobody holds it, and settles it.
-    fn settle_for_nobody(&self, told: &Settlement<RowKey>) -> Result<bool, SimError> {
+    fn settle_for_nobody(&self, told: &Settlement<'_, RowKey>) -> Result<bool, SimError> {
         let id = {
             let mut state = self.sim.lock();
             let message = state.ledger.of_claim(told.claim).map(|(message, _)| message);
@@ -168,7 +168,7 @@ impl SimOutbox {
         };
         let told = Settlement {
             claim: claimed.claim,
-            ..told.clone()
+            ..*told
         };
         Ok(self.sim.backing.settle(&[told])?.applied() == 1)
     }
@@ -203,7 +203,7 @@ impl OutboxStore for SimOutbox {
         self.call("renewing", work).await
     }
 
-    async fn settle(&self, settlements: &[Settlement<RowKey>]) -> Result<Settled, SimError> {
+    async fn settle(&self, settlements: &[Settlement<'_, RowKey>]) -> Result<Settled, SimError> {
         let mut reached = false;
         let settled = self
             .call("settling", || {
@@ -222,7 +222,7 @@ impl OutboxStore for SimOutbox {
         settled
     }
 
-    async fn settle_soon(&self, settlements: &[Settlement<RowKey>]) -> Result<(), SimError> {
+    async fn settle_soon(&self, settlements: &[Settlement<'_, RowKey>]) -> Result<(), SimError> {
         self.sim.hop().await;
         let lost = {
             let mut state = self.sim.lock();

@@ -13,7 +13,7 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Raw;
 use postbox::backstop::{Backstop, BackstopConfig};
 use postbox::claim::Verdict;
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::message::{Headers, MessageKind, MessageRef};
 use postbox::publisher::{AsyncMessagePublisher, PublishBatch, PublishError};
 use postbox::store::{ClaimRequest, ClaimedMessage, OutboxStore, Settlement, Which};
@@ -94,7 +94,7 @@ fn by_hand() -> u32 {
         let settlement = Settlement {
             claim: held.claim(),
             verdict: Verdict::Complete,
-            error: Excerpt::EMPTY,
+            error: "",
         };
         let Ok(settled) = board::block_on((&OUTBOX).settle(&[settlement]));
         assert!(settled.applied() == 1);

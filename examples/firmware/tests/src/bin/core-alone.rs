@@ -102,6 +102,7 @@ impl ClaimedMessage for Claimed {
 }
 
 /// As many as were claimed.
+#[derive(Default)]
 struct Batch([Option<Claimed>; 1]);
 
 impl Deref for Batch {
@@ -137,7 +138,7 @@ impl OutboxStore for &Places<'_> {
         Ok(0)
     }
 
-    async fn settle(&self, settlements: &[Settlement<u8>]) -> Result<Settled, Infallible> {
+    async fn settle(&self, settlements: &[Settlement<'_, u8>]) -> Result<Settled, Infallible> {
         let mut settled = Settled::none();
         for (index, settlement) in settlements.iter().enumerate() {
             let ClaimRef { key, fence } = settlement.claim;

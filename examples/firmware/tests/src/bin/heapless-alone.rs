@@ -9,7 +9,7 @@ use board::block_on;
 use board::qemu::{end, print};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Raw;
 use postbox::claim::Verdict;
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::message::{Headers, MessageKind, MessageRef};
 use postbox::store::{ClaimRef, ClaimRequest, ClaimedMessage, OutboxStore, Settlement, Which};
 use postbox::time::{Clock, Instant};
@@ -58,7 +58,7 @@ fn settle(id: &str, verdict: Verdict) -> Option<()> {
     let settlement = Settlement {
         claim: claim(id)?,
         verdict,
-        error: Excerpt::new("why"),
+        error: "why",
     };
     let settled = block_on((&OUTBOX).settle(&[settlement])).ok()?;
     (settled.applied() == 1).then_some(())

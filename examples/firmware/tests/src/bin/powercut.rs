@@ -13,7 +13,7 @@ use board::qemu::{end, print};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use postbox::claim::Verdict;
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::message::MessageRef;
 use postbox::publisher::{AsyncMessagePublisher, PublishError};
 use postbox::store::{ClaimRequest, ClaimedMessage, OutboxStore, Settlement, Which};
@@ -112,7 +112,7 @@ async fn settle_then_publish(outbox: &Outbox) -> Result<(), FlashError<OutOfBoun
         let settlement = Settlement {
             claim: held.claim(),
             verdict: Verdict::Complete,
-            error: Excerpt::EMPTY,
+            error: "",
         };
         outbox.settle(&[settlement]).await?;
         see(held.message());

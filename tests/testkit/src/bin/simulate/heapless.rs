@@ -101,7 +101,7 @@ impl OutboxStore for Outbox {
     async fn renew(&self, claims: &[ClaimRef<HeaplessKey>], lease: Duration) -> Result<usize, Self::Error> {
         (&*self.0).renew(claims, lease).await
     }
-    async fn settle(&self, settlements: &[Settlement<HeaplessKey>]) -> Result<Settled, Self::Error> {
+    async fn settle(&self, settlements: &[Settlement<'_, HeaplessKey>]) -> Result<Settled, Self::Error> {
         (&*self.0).settle(settlements).await
     }
     async fn purge(&self, limit: usize) -> Result<usize, Self::Error> {
