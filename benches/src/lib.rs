@@ -12,7 +12,12 @@
 mod executors;
 mod figures;
 mod in_memory;
+mod latency;
+mod load;
+mod postgres;
+mod shop;
 mod side_by_side;
+mod sqlite;
 
 pub use executors::Backlog;
 pub use figures::{Effort, Figures};
@@ -48,7 +53,7 @@ pub struct Case {
 }
 
 /// All suites, in the order of the tables.
-pub const SUITES: &[Suite] = &[executors::SUITE];
+pub const SUITES: &[Suite] = &[executors::SUITE, sqlite::SUITE, postgres::SUITE, latency::SUITE];
 
 /// All counted cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {

@@ -58,7 +58,11 @@ CREATE TRIGGER postbox_outbox_inserted AFTER INSERT ON postbox_outbox
 WHEN NEW.blocked = 0 AND NEW.key IS NOT NULL AND EXISTS (
   SELECT 1 FROM postbox_outbox WHERE key = NEW.key AND holds = 1 AND seq < NEW.seq)
 BEGIN
-  UPDATE postbox_outbox SET blocked = 1 WHERE seq = NEW.seq;
+  -- Not the head of its key, so it is not born claimed either.
+  UPDATE postbox_outbox SET blocked = 1, state = iif(NEW.state = 1, 0, NEW.state),
+    due = iif(NEW.state = 1, NEW.committed_at, NEW.due), worker = iif(NEW.state = 1, 0, NEW.worker),
+    attempt = iif(NEW.state = 1, 0, NEW.attempt)
+  WHERE seq = NEW.seq;
 END;
 
 CREATE TRIGGER postbox_outbox_deleted AFTER DELETE ON postbox_outbox

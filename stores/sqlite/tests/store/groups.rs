@@ -93,6 +93,22 @@ fn a_job_that_fails_or_panics_does_not_take_its_group_along() {
 }
 
 #[test]
+fn only_what_has_to_be_undone_makes_its_group_run_again() {
+    let runs = |ids: &[&str]| {
+        let gate = Arc::new(Gate::default());
+        let repository = SqliteOptions::memory().with_clock(gate.clone()).open().unwrap();
+        let outcomes = together(&repository, &gate, ids);
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        assert_eq!(refused, 1);
+        gate.readings.load(Ordering::SeqCst)
+    };
+    // The second "a" is refused before it stores anything: everything ran once.
+    assert_eq!(runs(&["a", "b", "a", "c"]), 5);
+    // The group of five ran until the last was refused, and then again.
+    assert_eq!(runs(&["a", "b", "c", "d", "late"]), 1 + 5 + 5);
+}
+
+#[test]
 fn a_small_group_limit_changes_nothing_but_the_number_of_transactions() {
     let gate = Arc::new(Gate::default());
     let options = SqliteOptions::memory().with_clock(gate.clone());
