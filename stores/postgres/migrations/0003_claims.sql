@@ -8,7 +8,7 @@ RETURN CASE WHEN at_us IS NULL THEN clock_timestamp()
             ELSE timestamptz 'epoch' + at_us * interval '1 microsecond' END;
 
 -- Takes what is free: due, its lease over, the head of its key. What was abandoned too often dies instead;
--- it is returned without an attempt.
+-- it is returned without an attempt. In no order.
 CREATE FUNCTION {schema}.{prefix}claim(
   holder bigint, lease bigint, max_rows bigint, max_abandoned bigint, wanted text[], keep boolean, at_us bigint
 ) RETURNS TABLE (
@@ -20,6 +20,8 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 DECLARE
   moment   timestamptz := {schema}.{prefix}clock(at_us);
   chosen   bigint[];
+  -- Where those are, which does not change while they are locked: an update finds them without an index.
+  places   tid[];
   lapsed   boolean;
   blocking boolean;
 BEGIN
@@ -27,13 +29,13 @@ BEGIN
     PERFORM {schema}.{prefix}tidy(keep);
   END IF;
   IF wanted IS NULL THEN
-    SELECT array_agg(f.seq), bool_or(f.lapsed) INTO chosen, lapsed FROM (
-      SELECT o.seq, o.lease_until > '-infinity' AS lapsed FROM {schema}.{prefix}outbox o
+    SELECT array_agg(f.seq), array_agg(f.place), bool_or(f.lapsed) INTO chosen, places, lapsed FROM (
+      SELECT o.seq, o.ctid AS place, o.lease_until > '-infinity' AS lapsed FROM {schema}.{prefix}outbox o
       WHERE o.outcome IS NULL AND NOT o.blocked AND o.due <= moment AND o.lease_until <= moment
       ORDER BY o.due, o.seq LIMIT max_rows FOR NO KEY UPDATE SKIP LOCKED) f;
   ELSE
-    SELECT array_agg(f.seq), bool_or(f.lapsed) INTO chosen, lapsed FROM (
-      SELECT o.seq, o.lease_until > '-infinity' AS lapsed FROM {schema}.{prefix}outbox o
+    SELECT array_agg(f.seq), array_agg(f.place), bool_or(f.lapsed) INTO chosen, places, lapsed FROM (
+      SELECT o.seq, o.ctid AS place, o.lease_until > '-infinity' AS lapsed FROM {schema}.{prefix}outbox o
       -- Said in a way that does not match outbox_free: the ids are to be looked up, not what is free walked.
       WHERE o.id = ANY (wanted) AND coalesce(o.outcome, '') = '' AND coalesce(o.blocked, true) = false
         AND o.due <= moment AND o.lease_until <= moment
@@ -54,17 +56,13 @@ BEGIN
     END IF;
   END IF;
   RETURN QUERY
-    WITH taken AS (
-      UPDATE {schema}.{prefix}outbox o
-      SET abandoned = least(o.abandoned + (o.lease_until > '-infinity')::int, 4294967295),
-          lease_until = moment + lease * interval '1 microsecond',
-          worker = holder, attempt = least(o.attempt + 1, 4294967295)
-      WHERE o.seq = ANY (chosen) AND o.outcome IS NULL
-      RETURNING o.seq, o.id, o.name, o.kind, o.key, o.content_type, o.headers, o.payload, o.attempt, o.failures,
-        o.committed_at)
-    SELECT t.seq, t.id, t.name, t.kind, t.key, t.content_type, t.headers, t.payload, t.attempt, t.failures,
-           (extract(epoch FROM moment - t.committed_at) * 1000000)::bigint
-    FROM taken t ORDER BY t.seq;
+    UPDATE {schema}.{prefix}outbox o
+    SET abandoned = least(o.abandoned + (o.lease_until > '-infinity')::int, 4294967295),
+        lease_until = moment + lease * interval '1 microsecond',
+        worker = holder, attempt = least(o.attempt + 1, 4294967295)
+    WHERE o.ctid = ANY (places) AND o.outcome IS NULL
+    RETURNING o.seq, o.id, o.name, o.kind, o.key, o.content_type, o.headers, o.payload, o.attempt, o.failures,
+      (extract(epoch FROM moment - o.committed_at) * 1000000)::bigint;
   IF NOT lapsed THEN
     RETURN;
   END IF;

@@ -68,7 +68,8 @@ END;
 CREATE TRIGGER postbox_outbox_deleted AFTER DELETE ON postbox_outbox
 WHEN OLD.key IS NOT NULL AND OLD.holds = 1 AND OLD.blocked = 0
 BEGIN
-  UPDATE postbox_outbox SET blocked = 0 WHERE seq = (
+  -- It cannot fail; OR FAIL says so to SQLite, which else copies every page that the deletion changes.
+  UPDATE OR FAIL postbox_outbox SET blocked = 0 WHERE seq = (
     SELECT seq FROM postbox_outbox WHERE key = OLD.key AND holds = 1 ORDER BY seq LIMIT 1);
 END;
 

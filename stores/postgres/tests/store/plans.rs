@@ -84,8 +84,7 @@ const COMMIT: &str =
     "SELECT * FROM {}.commit('{t}', '{s}', '{0}', '{t}', '{s}', '{1}', '{n}', '{1}', '{json}', '{1}',
     '{\"\"}', '{x}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{c}', '{m}',
     '{new}', '{n}', '{event}', '{k}', '{j}', '{\"\"}', '{0}', '{x}', 1, 1000, NULL)";
-const ENQUEUE_ONE: &str =
-    "SELECT {}.enqueue_one('new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
+const ENQUEUE_ONE: &str = "SELECT {}.enqueue_one('new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
 const COMMIT_ONE: &str = "SELECT {}.commit_one('t', 's', 0, 'n', 1, 'json', 1, '', 'x',
     'new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
 const REQUEUE: &str = "SELECT {}.requeue('{dead-5,dead-6}', NULL)";

@@ -104,8 +104,9 @@ fn only_what_has_to_be_undone_makes_its_group_run_again() {
     };
     // The second "a" is refused before it stores anything: everything ran once.
     assert_eq!(runs(&["a", "b", "a", "c"]), 5);
-    // The group of five ran until the last was refused, and then again.
-    assert_eq!(runs(&["a", "b", "c", "d", "late"]), 1 + 5 + 5);
+    // The group ran until the last was refused, and then again; the first may or may not have been in it.
+    let twice = runs(&["a", "b", "c", "d", "late"]);
+    assert!((11..=12).contains(&twice), "{twice}");
 }
 
 #[test]
