@@ -58,7 +58,7 @@ fn measure(effort: Effort, figures: &mut Figures) -> Result<(), Failure> {
                 let run = Run {
                     runtime: &runtime,
                     rate,
-                    span: Duration::from_millis(effort.pick(100, 5_000)),
+                    span: Duration::from_millis(effort.pick(100, 3_000)),
                     path,
                 };
                 let mut waits = run.store(store, &server)?;
@@ -85,9 +85,9 @@ macro_rules! run {
         let broker = Broker::noting(most);
         let immediate = run.path == Path::Immediate;
         let place = shop::$module::open(noting.clone(), immediate.then(|| broker.clone()))?;
-        let config = BackstopConfig::new();
+        let config = BackstopConfig::new().with_batch(256)?;
         let config = if run.path == Path::Polled {
-            config.with_batch(256)?.with_poll(POLL)?
+            config.with_poll(POLL)?
         } else {
             config
         };
@@ -97,7 +97,7 @@ macro_rules! run {
         };
         let asked = steadily(run.runtime, run.rate, run.span, &place)?;
         run.runtime.block_on(async {
-            for _ in 0..200 {
+            for _ in 0..3_000 {
                 if broker.taken.load(std::sync::atomic::Ordering::Relaxed) >= asked {
                     break;
                 }

@@ -180,7 +180,7 @@ fn drain(runtime: &Runtime, server: &Server, rows: Rows, workers: u32, most: u64
                 .with_timer(TokioTimer);
             tasks.spawn(async move {
                 while done.load(Ordering::Relaxed) < most {
-                    let outcome = dispatcher.dispatch_batch(BATCH.into()).await?;
+                    let outcome = Box::pin(dispatcher.dispatch_batch(BATCH.into())).await?;
                     if outcome.claimed == 0 {
                         break;
                     }

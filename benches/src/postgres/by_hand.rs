@@ -67,8 +67,12 @@ pub(super) fn request(server: &Server, write: Write) -> (Request, Option<Settled
             }
             let (body, payload) = ("b".repeat(BODY), vec![b'x'; PAYLOAD]);
             match write {
-                Write::Business => drop(sqlx::query(BUSINESS).bind(body).execute(&pool).await?),
-                Write::Both => drop(sqlx::query(BOTH).bind(body).bind(payload).execute(&pool).await?),
+                Write::Business => {
+                    sqlx::query(BUSINESS).bind(body).execute(&pool).await?;
+                }
+                Write::Both => {
+                    sqlx::query(BOTH).bind(body).bind(payload).execute(&pool).await?;
+                }
                 Write::Transaction => {
                     let mut transaction = pool.begin().await?;
                     sqlx::query(BUSINESS)

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use postbox::aggregate::Birth;
+use postbox::backstop::BackstopConfig;
 use postbox::bus::BusPublisher;
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
 use postbox::id::WorkerId;
@@ -33,7 +34,7 @@ pub(crate) const SUITE: Suite = Suite {
 };
 
 /// Figures are medians of so many.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// How many clients commit at the same time.
 const CLIENTS: [u32; 3] = [1, 8, 32];
 
@@ -173,7 +174,7 @@ fn published(runtime: &Runtime, server: &Server) -> Result<Shop, Failure> {
     let broker = Broker::noting(0);
     let place = shop::postgres::open(repository.clone(), Some(broker.clone()))?;
     let _inside = runtime.enter();
-    let backstop = shop::postgres::backstop(&repository, broker, Default::default(), true);
+    let backstop = shop::postgres::backstop(&repository, broker, BackstopConfig::default(), true);
     Ok(Shop {
         place,
         store: Some(server.repository.clone()),
@@ -206,7 +207,7 @@ fn transaction(server: &Server, publish: bool) -> Shop {
                 .await?;
             transaction.commit().await?;
             if publish {
-                dispatcher.dispatch_claimed(enqueued.claimed()).await?;
+                Box::pin(dispatcher.dispatch_claimed(enqueued.claimed())).await?;
                 debug_assert!(broker.taken.load(Relaxed) > 0);
             }
             Ok(())

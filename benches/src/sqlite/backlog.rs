@@ -130,10 +130,7 @@ async fn lease_all(repository: &SqliteRepository, rows: u32) -> Result<(), Failu
     let store = repository.outbox_store();
     let mut leased = 0;
     while leased < rows as usize {
-        leased += store
-            .claim(&request(1_000, Duration::from_secs(3_600)))
-            .await?
-            .len();
+        leased += store.claim(&request(1_000, Duration::from_hours(1))).await?.len();
     }
     Ok(())
 }

@@ -15,18 +15,18 @@ pub(super) const CASES: &[Case] = &[
         name: "sqlite: a message committed claimed, and settled",
         steps: 200,
         units: 1,
-        run: |steps| done(whole_lives(steps)),
+        run: |steps| done(&whole_lives(steps)),
     },
     Case {
         name: "sqlite: a message of a backlog, batches of 256",
         steps: 4,
         units: 256,
-        run: |steps| done(backlog(steps)),
+        run: |steps| done(&backlog(steps)),
     },
 ];
 
 /// What fails shows as a count that is far off, and in the tests.
-fn done(result: Result<(), Failure>) {
+fn done(result: &Result<(), Failure>) {
     debug_assert!(result.is_ok(), "{result:?}");
 }
 

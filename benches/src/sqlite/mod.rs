@@ -24,7 +24,7 @@ pub(crate) const SUITE: Suite = Suite {
 };
 
 /// Figures are medians of so many.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// How many clients commit at the same time.
 const CLIENTS: [u32; 3] = [1, 8, 32];
 
