@@ -14,8 +14,13 @@ mod executors;
 mod figures;
 mod in_memory;
 mod join;
+mod latency;
+mod load;
+mod postgres;
 mod publisher;
+mod shop;
 mod side_by_side;
+mod sqlite;
 
 pub use dispatch::{Drain, Slab};
 pub use executors::Backlog;
@@ -54,7 +59,15 @@ pub struct Case {
 }
 
 /// All suites, in the order of the tables.
-pub const SUITES: &[Suite] = &[join::SUITE, dispatch::SUITE, publisher::SUITE, executors::SUITE];
+pub const SUITES: &[Suite] = &[
+    join::SUITE,
+    dispatch::SUITE,
+    publisher::SUITE,
+    sqlite::SUITE,
+    postgres::SUITE,
+    latency::SUITE,
+    executors::SUITE,
+];
 
 /// All counted cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {

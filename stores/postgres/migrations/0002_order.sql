@@ -12,39 +12,71 @@
 CREATE FUNCTION {schema}.{prefix}key_lock(key text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN hashtextextended('{schema}.{prefix}outbox ' || key, 0);
 
-CREATE FUNCTION {schema}.{prefix}outbox_inserted() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+-- Takes the turn of a key until the transaction ends, and holds the message that the next one comes behind. Whether
+-- there is such a message; NULL when the transaction cannot know.
+CREATE FUNCTION {schema}.{prefix}turn(of_key text) RETURNS boolean LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-  last bigint;
+  -- As an expression: PERFORM would start the executor for it.
+  taken text := pg_advisory_xact_lock({schema}.{prefix}key_lock(of_key))::text;
+  last  bigint;
 BEGIN
-  PERFORM pg_advisory_xact_lock({schema}.{prefix}key_lock(NEW.key));
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RETURN NULL;
+  END IF;
+  LOOP
+    SELECT o.seq INTO last FROM {schema}.{prefix}outbox o
+      WHERE o.key = of_key AND o.holds ORDER BY o.seq DESC LIMIT 1;
+    IF last IS NULL THEN
+      RETURN false;
+    END IF;
+    PERFORM FROM {schema}.{prefix}outbox o WHERE o.seq = last AND o.holds FOR KEY SHARE;
+    IF FOUND THEN
+      RETURN true;
+    END IF;
+  END LOOP;
+END $$;
+
+-- The same for whoever may insert.
+CREATE FUNCTION {schema}.{prefix}take_turn(of_key text) RETURNS boolean LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN {schema}.{prefix}turn(of_key);
+END $$;
+
+-- Refuses what is wrong, and finds the place of a message in its key. A message that is born claimed was found to be
+-- the head of its key by whoever inserts it (0004, 0005), under the lock that the transaction still has.
+CREATE FUNCTION {schema}.{prefix}outbox_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  behind boolean;
+  wrong  text := CASE
+    WHEN octet_length(NEW.id) NOT BETWEEN 1 AND 512 THEN 'id'
+    WHEN octet_length(NEW.name) NOT BETWEEN 1 AND 255 THEN 'name'
+    WHEN octet_length(NEW.key) NOT BETWEEN 1 AND 768 THEN 'key'
+    WHEN octet_length(NEW.headers) > 8192 THEN 'headers'
+    WHEN NEW.kind NOT IN ('event', 'command') THEN 'kind'
+    WHEN NEW.outcome NOT IN ('published', 'dead') OR (NEW.outcome IS NULL) <> (NEW.settled_at IS NULL) THEN 'outcome'
+    WHEN NEW.lease_until <> '-infinity' AND (NEW.outcome IS NOT NULL OR NEW.attempt < 1) THEN 'lease_until'
+    WHEN NEW.outcome IS NULL AND NOT NEW.holds THEN 'holds'
+  END;
+BEGIN
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'a message with a wrong %', wrong USING ERRCODE = 'check_violation', COLUMN = wrong,
+      CONSTRAINT = '{prefix}outbox_' || wrong;
+  END IF;
+  IF NEW.key IS NULL OR NEW.outcome IS NOT NULL OR NEW.attempt > 0 THEN
+    RETURN NEW;
+  END IF;
+  behind := {schema}.{prefix}take_turn(NEW.key);
   -- Only now: a number drawn before the lock could be smaller than one that was committed before.
   NEW.seq := nextval('{schema}.{prefix}outbox_seq');
-  IF current_setting('transaction_isolation') <> 'read committed' THEN
-    NEW.blocked := true;
-    NEW.loose := true;
-  ELSE
-    LOOP
-      SELECT o.seq INTO last FROM {schema}.{prefix}outbox o
-        WHERE o.key = NEW.key AND o.holds ORDER BY o.seq DESC LIMIT 1;
-      EXIT WHEN NOT FOUND;
-      PERFORM FROM {schema}.{prefix}outbox o WHERE o.seq = last AND o.holds FOR KEY SHARE;
-      NEW.blocked := FOUND;
-      EXIT WHEN NEW.blocked;
-    END LOOP;
-  END IF;
-  IF NEW.blocked THEN
-    -- Not the head of its key, so it is not born claimed either.
-    NEW.worker := 0;
-    NEW.attempt := 0;
-    NEW.lease_until := '-infinity';
-  END IF;
+  NEW.blocked := behind IS NOT false;
+  NEW.loose := behind IS NULL;
   RETURN NEW;
 END $$;
 
 CREATE TRIGGER {prefix}outbox_inserted BEFORE INSERT ON {schema}.{prefix}outbox FOR EACH ROW
-  WHEN (NEW.key IS NOT NULL AND NEW.outcome IS NULL) EXECUTE FUNCTION {schema}.{prefix}outbox_inserted();
+  EXECUTE FUNCTION {schema}.{prefix}outbox_inserted();
 
 CREATE FUNCTION {schema}.{prefix}outbox_let_go() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -68,11 +100,41 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE TRIGGER {prefix}outbox_deleted AFTER DELETE ON {schema}.{prefix}outbox FOR EACH ROW
-  WHEN (OLD.key IS NOT NULL AND OLD.holds AND NOT OLD.blocked) EXECUTE FUNCTION {schema}.{prefix}outbox_let_go();
 CREATE TRIGGER {prefix}outbox_let_go AFTER UPDATE OF holds ON {schema}.{prefix}outbox FOR EACH ROW
   WHEN (OLD.key IS NOT NULL AND OLD.holds AND NOT NEW.holds AND NOT OLD.blocked)
   EXECUTE FUNCTION {schema}.{prefix}outbox_let_go();
+
+-- The same for all that one statement deletes: settlements come in batches, and a call a row would cost more than
+-- deleting it.
+CREATE FUNCTION {schema}.{prefix}outbox_deleted() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  keys text[] := ARRAY(SELECT g.key FROM gone g WHERE g.key IS NOT NULL AND g.holds AND NOT g.blocked);
+  next bigint[];
+BEGIN
+  IF keys = '{}' THEN
+    RETURN NULL;
+  END IF;
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'the head of a key leaves the outbox in READ COMMITTED only' USING ERRCODE = 'PB004';
+  END IF;
+  LOOP
+    next := ARRAY(
+      SELECT f.seq FROM unnest(keys) AS k (key) CROSS JOIN LATERAL (
+        SELECT o.seq, o.blocked FROM {schema}.{prefix}outbox o
+        WHERE o.key = k.key AND o.holds ORDER BY o.seq LIMIT 1) f
+      WHERE f.blocked);
+    EXIT WHEN next = '{}';
+    -- One that went away meanwhile is not there at the next look.
+    UPDATE {schema}.{prefix}outbox o SET blocked = false, loose = o.loose AND o.outcome IS NOT NULL
+      WHERE o.seq = ANY (next) AND o.blocked;
+  END LOOP;
+  RETURN NULL;
+END $$;
+
+CREATE TRIGGER {prefix}outbox_deleted AFTER DELETE ON {schema}.{prefix}outbox REFERENCING OLD TABLE AS gone
+  FOR EACH STATEMENT EXECUTE FUNCTION {schema}.{prefix}outbox_deleted();
 
 -- Settles the order of what was left loose. Takes what nobody holds and waits for nobody; a later call takes
 -- the rest. Returns how many.

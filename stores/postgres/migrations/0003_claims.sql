@@ -8,7 +8,7 @@ RETURN CASE WHEN at_us IS NULL THEN clock_timestamp()
             ELSE timestamptz 'epoch' + at_us * interval '1 microsecond' END;
 
 -- Takes what is free: due, its lease over, the head of its key. What was abandoned too often dies instead;
--- it is returned without an attempt.
+-- it is returned without an attempt. In no order.
 CREATE FUNCTION {schema}.{prefix}claim(
   holder bigint, lease bigint, max_rows bigint, max_abandoned bigint, wanted text[], keep boolean, at_us bigint
 ) RETURNS TABLE (
@@ -20,47 +20,52 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 DECLARE
   moment   timestamptz := {schema}.{prefix}clock(at_us);
   chosen   bigint[];
+  -- Where those are, which does not change while they are locked: an update finds them without an index.
+  places   tid[];
+  lapsed   boolean;
   blocking boolean;
 BEGIN
   IF EXISTS (SELECT FROM {schema}.{prefix}outbox o WHERE o.loose) THEN
     PERFORM {schema}.{prefix}tidy(keep);
   END IF;
   IF wanted IS NULL THEN
-    chosen := ARRAY(
-      SELECT o.seq FROM {schema}.{prefix}outbox o
+    SELECT array_agg(f.seq), array_agg(f.place), bool_or(f.lapsed) INTO chosen, places, lapsed FROM (
+      SELECT o.seq, o.ctid AS place, o.lease_until > '-infinity' AS lapsed FROM {schema}.{prefix}outbox o
       WHERE o.outcome IS NULL AND NOT o.blocked AND o.due <= moment AND o.lease_until <= moment
-      ORDER BY o.due, o.seq LIMIT max_rows FOR NO KEY UPDATE SKIP LOCKED);
+      ORDER BY o.due, o.seq LIMIT max_rows FOR NO KEY UPDATE SKIP LOCKED) f;
   ELSE
-    chosen := ARRAY(
-      SELECT o.seq FROM {schema}.{prefix}outbox o
+    SELECT array_agg(f.seq), array_agg(f.place), bool_or(f.lapsed) INTO chosen, places, lapsed FROM (
+      SELECT o.seq, o.ctid AS place, o.lease_until > '-infinity' AS lapsed FROM {schema}.{prefix}outbox o
       -- Said in a way that does not match outbox_free: the ids are to be looked up, not what is free walked.
       WHERE o.id = ANY (wanted) AND coalesce(o.outcome, '') = '' AND coalesce(o.blocked, true) = false
         AND o.due <= moment AND o.lease_until <= moment
-      ORDER BY o.due, o.seq LIMIT max_rows FOR NO KEY UPDATE SKIP LOCKED);
+      ORDER BY o.due, o.seq LIMIT max_rows FOR NO KEY UPDATE SKIP LOCKED) f;
   END IF;
-  IF chosen = '{}' THEN
+  IF chosen IS NULL THEN
     RETURN;
   END IF;
   -- The rows are locked: from here on nothing can change under us.
-  SELECT s.dead_blocks INTO blocking FROM {schema}.{prefix}settings s;
-  UPDATE {schema}.{prefix}outbox o
-    SET outcome = 'dead', settled_at = moment, lease_until = '-infinity', abandoned = least(o.abandoned + 1, 4294967295),
-        last_error = 'its lease lapsed too often without a word from the holder', loose = NOT blocking
-    WHERE o.seq = ANY (chosen) AND o.lease_until > '-infinity' AND o.abandoned + 1 >= max_abandoned;
-  IF FOUND THEN
-    PERFORM {schema}.{prefix}tidy(keep);
+  IF lapsed THEN
+    SELECT s.dead_blocks INTO blocking FROM {schema}.{prefix}settings s;
+    UPDATE {schema}.{prefix}outbox o
+      SET outcome = 'dead', settled_at = moment, lease_until = '-infinity', abandoned = least(o.abandoned + 1, 4294967295),
+          last_error = 'its lease lapsed too often without a word from the holder', loose = NOT blocking
+      WHERE o.seq = ANY (chosen) AND o.lease_until > '-infinity' AND o.abandoned + 1 >= max_abandoned;
+    IF FOUND THEN
+      PERFORM {schema}.{prefix}tidy(keep);
+    END IF;
   END IF;
   RETURN QUERY
-    WITH taken AS (
-      UPDATE {schema}.{prefix}outbox o
-      SET abandoned = least(o.abandoned + (o.lease_until > '-infinity')::int, 4294967295),
-          lease_until = moment + lease * interval '1 microsecond',
-          worker = holder, attempt = least(o.attempt + 1, 4294967295)
-      WHERE o.seq = ANY (chosen) AND o.outcome IS NULL
-      RETURNING o.*)
-    SELECT t.seq, t.id, t.name, t.kind, t.key, t.content_type, t.headers, t.payload, t.attempt, t.failures,
-           (extract(epoch FROM moment - t.committed_at) * 1000000)::bigint
-    FROM taken t ORDER BY t.seq;
+    UPDATE {schema}.{prefix}outbox o
+    SET abandoned = least(o.abandoned + (o.lease_until > '-infinity')::int, 4294967295),
+        lease_until = moment + lease * interval '1 microsecond',
+        worker = holder, attempt = least(o.attempt + 1, 4294967295)
+    WHERE o.ctid = ANY (places) AND o.outcome IS NULL
+    RETURNING o.seq, o.id, o.name, o.kind, o.key, o.content_type, o.headers, o.payload, o.attempt, o.failures,
+      (extract(epoch FROM moment - o.committed_at) * 1000000)::bigint;
+  IF NOT lapsed THEN
+    RETURN;
+  END IF;
   RETURN QUERY
     SELECT o.seq, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::bytea,
            NULL::bigint, NULL::bigint, NULL::bigint
@@ -74,6 +79,8 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 DECLARE
   renewed bigint;
 BEGIN
+  -- Lost in a crash, the lease ends earlier: not worth waiting for the disk.
+  PERFORM set_config('synchronous_commit', 'off', true);
   WITH held AS MATERIALIZED (
     SELECT o.seq FROM unnest(seqs, workers, attempts) AS g (seq, worker, attempt)
       JOIN {schema}.{prefix}outbox o ON o.seq = g.seq
@@ -108,7 +115,7 @@ BEGIN
   -- What ends: whatever nobody is about to come behind.
   IF verdicts && '{0,3}' THEN
     WITH held AS MATERIALIZED (
-      SELECT o.seq, g.place, g.verdict, g.error
+      SELECT o.ctid AS at, o.seq, g.place, g.verdict, g.error
       FROM unnest(seqs, workers, attempts, verdicts, errors) WITH ORDINALITY
         AS g (seq, worker, attempt, verdict, error, place)
         JOIN {schema}.{prefix}outbox o ON o.seq = g.seq
@@ -117,8 +124,9 @@ BEGIN
       ORDER BY o.seq, g.place FOR UPDATE OF o SKIP LOCKED),
     first AS MATERIALIZED (SELECT DISTINCT ON (h.seq) h.* FROM held h ORDER BY h.seq, h.place),
     gone AS (
+      -- Locked, it stays where it is.
       DELETE FROM {schema}.{prefix}outbox o USING first h
-      WHERE o.seq = h.seq AND h.verdict = 0 AND NOT keep RETURNING h.place, o.key),
+      WHERE o.ctid = h.at AND h.verdict = 0 AND NOT keep RETURNING h.place, o.key),
     ended AS (
       UPDATE {schema}.{prefix}outbox o
       SET outcome = CASE h.verdict WHEN 0 THEN 'published' ELSE 'dead' END, settled_at = moment,

@@ -12,6 +12,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 #variable_conflict use_column
 DECLARE
   moment   timestamptz := {schema}.{prefix}clock(at_us);
+  heads    text[] := '{}';
   stored   text[];
   seqs     bigint[];
   attempts bigint[];
@@ -23,17 +24,22 @@ BEGIN
       SELECT DISTINCT {schema}.{prefix}key_lock(k.key) AS number FROM unnest(keys) AS k (key)
       WHERE k.key IS NOT NULL ORDER BY 1) l;
   END IF;
+  IF lease IS NOT NULL THEN
+    -- Keys of which nothing holds: their first message here is the head.
+    heads := ARRAY(SELECT k.key FROM (SELECT DISTINCT u.key FROM unnest(keys) AS u (key) WHERE u.key IS NOT NULL) k
+      WHERE NOT {schema}.{prefix}turn(k.key));
+  END IF;
   WITH born AS (
     INSERT INTO {schema}.{prefix}outbox AS o
       (id, name, kind, key, content_type, headers, payload, due, committed_at, worker, attempt, lease_until)
     SELECT m.id, m.name, m.kind, m.key, m.content_type, m.headers, m.payload,
            moment + m.delay * interval '1 microsecond', moment,
-           CASE WHEN m.delay <= 0 AND lease IS NOT NULL THEN holder ELSE 0 END,
-           (m.delay <= 0 AND lease IS NOT NULL)::int,
-           CASE WHEN m.delay <= 0 AND lease IS NOT NULL THEN moment + lease * interval '1 microsecond'
-                ELSE '-infinity' END
-    FROM unnest(ids, names, kinds, keys, content_types, headers, delays, payloads) WITH ORDINALITY
-      AS m (id, name, kind, key, content_type, headers, delay, payload, place)
+           CASE WHEN m.claimed THEN holder ELSE 0 END, m.claimed::int,
+           CASE WHEN m.claimed THEN moment + lease * interval '1 microsecond' ELSE '-infinity' END
+    FROM (SELECT u.*, lease IS NOT NULL AND u.delay <= 0 AND (u.key IS NULL
+              OR (u.key = ANY (heads) AND row_number() OVER (PARTITION BY u.key ORDER BY u.place) = 1)) AS claimed
+          FROM unnest(ids, names, kinds, keys, content_types, headers, delays, payloads) WITH ORDINALITY
+            AS u (id, name, kind, key, content_type, headers, delay, payload, place)) m
     ORDER BY m.place
     ON CONFLICT ON CONSTRAINT {prefix}outbox_id DO NOTHING
     RETURNING o.id, o.seq, o.attempt, o.attempt = 0 AND NOT o.blocked AND o.due <= moment AS free)
@@ -45,6 +51,28 @@ BEGIN
       WHERE stored IS NULL OR w.id <> ALL (stored));
   END IF;
   RETURN QUERY SELECT * FROM unnest(stored, seqs, attempts, frees);
+END $$;
+
+-- The same for one message, without lists: what most transactions have. Returns its seq, its attempt, and 1 if anyone
+-- may claim it at once. An id that is taken is a unique_violation.
+CREATE FUNCTION {schema}.{prefix}enqueue_one(
+  id text, name text, kind text, key text, content_type text, headers text, delay bigint, payload bytea,
+  holder bigint, lease bigint, at_us bigint
+) RETURNS bigint[] LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  moment  timestamptz := {schema}.{prefix}clock(at_us);
+  claimed boolean := lease IS NOT NULL AND delay <= 0 AND (key IS NULL OR NOT {schema}.{prefix}turn(key));
+  born    bigint[];
+BEGIN
+  INSERT INTO {schema}.{prefix}outbox
+    (id, name, kind, key, content_type, headers, payload, due, committed_at, worker, attempt, lease_until)
+    VALUES ($1, $2, $3, $4, $5, $6, $8, moment + delay * interval '1 microsecond', moment,
+      CASE WHEN claimed THEN holder ELSE 0 END, CASE WHEN claimed THEN 1 ELSE 0 END,
+      CASE WHEN claimed THEN moment + lease * interval '1 microsecond' ELSE '-infinity' END)
+    RETURNING ARRAY[seq, attempt, (attempt = 0 AND NOT blocked AND due <= moment)::int] INTO born;
+  RETURN born;
 END $$;
 
 -- One message, for any language: SELECT {prefix}enqueue('order-1:placed', 'order.placed', '{"id":1}', key => 'order/1')

@@ -3,7 +3,7 @@
 CREATE TABLE {schema}.{prefix}events (
   stream_type   text        COLLATE "C" NOT NULL,
   stream_id     text        COLLATE "C" NOT NULL,
-  sequence      bigint      NOT NULL CHECK (sequence > 0),
+  sequence      bigint      NOT NULL,
   name          text        NOT NULL,
   version       bigint      NOT NULL,
   codec         text        NOT NULL,
@@ -120,4 +120,43 @@ BEGIN
     RETURN QUERY SELECT * FROM {schema}.{prefix}enqueue_all(
       ids, names, kinds, keys, content_types, headers, delays, payloads, holder, lease, at_us);
   END IF;
+END $$;
+
+-- The version of a stream; 0 when there is none.
+CREATE FUNCTION {schema}.{prefix}stream_version(of_type text, of_id text) RETURNS bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  RETURN coalesce((SELECT max(e.sequence) FROM {schema}.{prefix}events e
+    WHERE e.stream_type = of_type AND e.stream_id = of_id), 0);
+END $$;
+
+-- The same as commit for what most commits are: one event and one message, without lists. Returns what enqueue_one
+-- does; a first event that is there already, and an id that is taken, are unique_violations.
+CREATE FUNCTION {schema}.{prefix}commit_one(
+  stream_type text, stream_id text, expected bigint, event_name text, event_version bigint, event_codec text,
+  event_codec_version bigint, event_metadata text, event_payload bytea,
+  id text, name text, kind text, key text, content_type text, headers text, delay bigint, payload bytea,
+  holder bigint, lease bigint, at_us bigint
+) RETURNS bigint[] LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  moment  timestamptz := {schema}.{prefix}clock(at_us);
+  actual  bigint := CASE WHEN expected > 0 THEN {schema}.{prefix}stream_version(stream_type, stream_id) END;
+  claimed boolean;
+  born    bigint[];
+BEGIN
+  IF actual <> expected THEN
+    RAISE EXCEPTION 'a stream is at another version' USING ERRCODE = 'PB001', DETAIL = '1 ' || actual;
+  END IF;
+  INSERT INTO {schema}.{prefix}events (stream_type, stream_id, sequence, name, version, codec, codec_version,
+      recorded_at, metadata, payload)
+    VALUES ($1, $2, expected + 1, $4, $5, $6, $7, moment, $8, $9);
+  claimed := lease IS NOT NULL AND delay <= 0 AND (key IS NULL OR NOT {schema}.{prefix}turn(key));
+  INSERT INTO {schema}.{prefix}outbox
+    (id, name, kind, key, content_type, headers, payload, due, committed_at, worker, attempt, lease_until)
+    VALUES ($10, $11, $12, $13, $14, $15, $17, moment + delay * interval '1 microsecond', moment,
+      CASE WHEN claimed THEN holder ELSE 0 END, CASE WHEN claimed THEN 1 ELSE 0 END,
+      CASE WHEN claimed THEN moment + lease * interval '1 microsecond' ELSE '-infinity' END)
+    RETURNING ARRAY[seq, attempt, (attempt = 0 AND NOT blocked AND due <= moment)::int] INTO born;
+  RETURN born;
 END $$;

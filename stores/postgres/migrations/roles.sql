@@ -7,14 +7,17 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC;
 GRANT USAGE ON SCHEMA {schema} TO {enqueue}, {relay};
 
 GRANT EXECUTE ON FUNCTION
-  {schema}.{prefix}key_lock, {schema}.{prefix}enqueue, {schema}.{prefix}enqueue_all
+  {schema}.{prefix}key_lock, {schema}.{prefix}take_turn, {schema}.{prefix}enqueue, {schema}.{prefix}enqueue_all,
+  {schema}.{prefix}enqueue_one
   TO {enqueue}, {relay};
 GRANT INSERT (id, name, kind, key, content_type, headers, payload, due) ON {schema}.{prefix}outbox TO {enqueue};
-GRANT USAGE ON SEQUENCE {schema}.{prefix}outbox_seq TO {enqueue};
+GRANT INSERT ON {schema}.{prefix}outbox TO {relay};
+GRANT USAGE ON SEQUENCE {schema}.{prefix}outbox_seq TO {enqueue}, {relay};
 
 GRANT EXECUTE ON FUNCTION
   {schema}.{prefix}clock, {schema}.{prefix}claim, {schema}.{prefix}renew, {schema}.{prefix}settle,
-  {schema}.{prefix}tidy, {schema}.{prefix}requeue, {schema}.{prefix}purge, {schema}.{prefix}commit
+  {schema}.{prefix}tidy, {schema}.{prefix}turn, {schema}.{prefix}requeue, {schema}.{prefix}purge, {schema}.{prefix}commit,
+  {schema}.{prefix}commit_one, {schema}.{prefix}stream_version
   TO {relay};
 GRANT SELECT ON {schema}.{prefix}schema_version, {schema}.{prefix}settings, {schema}.{prefix}outbox,
   {schema}.{prefix}messages TO {relay};

@@ -17,6 +17,8 @@ pub(crate) enum Arg<'a> {
     MaybeInt(Option<i64>),
     Bool(bool),
     Text(&'a str),
+    MaybeText(Option<&'a str>),
+    Blob(&'a [u8]),
     Ints(Vec<i64>),
     Texts(Vec<&'a str>),
     MaybeTexts(Option<Vec<&'a str>>),
@@ -35,6 +37,12 @@ impl Function {
     pub(crate) fn new(name: &str, arguments: usize) -> Self {
         let places: Vec<String> = (1..=arguments).map(|at| format!("${at}")).collect();
         Self::statement(format!("SELECT * FROM {name}({})", places.join(", ")))
+    }
+
+    /// A function that returns one value: without a table around it, which costs a call as much as a row.
+    pub(crate) fn value(name: &str, arguments: usize) -> Self {
+        let places: Vec<String> = (1..=arguments).map(|at| format!("${at}")).collect();
+        Self::statement(format!("SELECT {name}({})", places.join(", ")))
     }
 
     /// Any statement.
@@ -61,6 +69,8 @@ impl Function {
                 Arg::MaybeInt(value) => query.bind(*value),
                 Arg::Bool(value) => query.bind(*value),
                 Arg::Text(value) => query.bind(*value),
+                Arg::MaybeText(value) => query.bind(*value),
+                Arg::Blob(value) => query.bind(*value),
                 Arg::Ints(values) => query.bind(values),
                 Arg::Texts(values) => query.bind(values),
                 Arg::MaybeTexts(values) => query.bind(values),
@@ -93,7 +103,9 @@ fn literal(sql: &mut String, arg: &Arg<'_>) {
         Arg::Int(value) | Arg::MaybeInt(Some(value)) => int(sql, *value),
         Arg::MaybeInt(None) => sql.push_str("NULL::bigint"),
         Arg::Bool(value) => sql.push_str(if *value { "true" } else { "false" }),
-        Arg::Text(value) => text(sql, value),
+        Arg::Text(value) | Arg::MaybeText(Some(value)) => text(sql, value),
+        Arg::MaybeText(None) => sql.push_str("NULL::text"),
+        Arg::Blob(value) => blob(sql, value),
         Arg::Ints(values) => list(sql, values, "bigint", |sql, value| int(sql, *value)),
         Arg::Texts(values) | Arg::MaybeTexts(Some(values)) => {
             list(sql, values, "text", |sql, value| text(sql, value));
@@ -103,14 +115,16 @@ fn literal(sql: &mut String, arg: &Arg<'_>) {
             Some(value) => text(sql, value),
             None => sql.push_str("NULL"),
         }),
-        Arg::Blobs(values) => list(sql, values, "bytea", |sql, value| {
-            sql.push_str("'\\x");
-            for byte in *value {
-                let _ = write!(sql, "{byte:02x}");
-            }
-            sql.push_str("'::bytea");
-        }),
+        Arg::Blobs(values) => list(sql, values, "bytea", |sql, value| blob(sql, value)),
     }
+}
+
+fn blob(sql: &mut String, value: &[u8]) {
+    sql.push_str("'\\x");
+    for byte in value {
+        let _ = write!(sql, "{byte:02x}");
+    }
+    sql.push_str("'::bytea");
 }
 
 fn int(sql: &mut String, value: i64) {

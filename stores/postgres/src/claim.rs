@@ -1,6 +1,6 @@
 //! Claims: one call that takes what is free, counts lapsed leases, and buries what killed its workers.
 
-use postbox::store::{ClaimRequest, MAX_BATCH, Which};
+use postbox::store::{ClaimRequest, ClaimedMessage as _, MAX_BATCH, Which};
 
 use crate::call::Arg;
 use crate::database::{Database, micros};
@@ -40,5 +40,6 @@ pub(crate) async fn run(
             None => database.bell.ring(),
         }
     }
+    batch.sort_unstable_by_key(|claimed| claimed.claim().key);
     Ok(batch)
 }

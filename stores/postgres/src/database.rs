@@ -39,7 +39,9 @@ pub(crate) struct Functions {
     pub(crate) requeue: Function,
     pub(crate) purge: Function,
     pub(crate) enqueue: Function,
+    pub(crate) enqueue_one: Function,
     pub(crate) commit: Function,
+    pub(crate) commit_one: Function,
 }
 
 impl Database {
@@ -125,7 +127,9 @@ impl Functions {
             requeue: function("requeue", 2),
             purge: function("purge", 3),
             enqueue: function("enqueue_all", 11),
+            enqueue_one: Function::value(&options.names.qualified("enqueue_one"), 11),
             commit: function("commit", 33),
+            commit_one: Function::value(&options.names.qualified("commit_one"), 20),
         }
     }
 }

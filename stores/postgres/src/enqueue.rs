@@ -14,6 +14,7 @@ use crate::call::Arg;
 use crate::database::{Database, micros};
 use crate::error::{DUPLICATE_MESSAGE, PostgresError};
 use crate::rows::{PostgresClaimed, small, worker};
+use crate::single::{self, UNIQUE_VIOLATION};
 
 /// Messages that were stored in a transaction which is yours to commit. Dropping this publishes nothing and
 /// undoes nothing; after a rollback there is nothing to publish, so drop it.
@@ -85,15 +86,26 @@ pub(crate) async fn enqueue(
         return Ok(enqueued);
     }
     let mut args = Vec::with_capacity(11);
-    push(&mut args, messages, claim);
+    let function = match messages {
+        [message] => {
+            single::push(&mut args, message, claim);
+            &database.functions.enqueue_one
+        }
+        messages => {
+            push(&mut args, messages, claim);
+            &database.functions.enqueue
+        }
+    };
     args.push(database.at());
-    let rows = database
-        .functions
-        .enqueue
+    let rows = function
         .call(connection, &args, database.options.prepared)
         .await
         .map_err(|error| failure(PostgresError::statement(error), messages))?;
-    let born = Born::read(&rows, claim).map_err(PostgresError::from)?;
+    let born = match messages {
+        [message] => single::born(&rows, message.id(), claim),
+        _ => Born::read(&rows, claim),
+    };
+    let born = born.map_err(PostgresError::from)?;
     let claims = messages.iter().zip(born.claims(messages));
     enqueued.claimed = claims
         .filter_map(|(message, claim)| Some(PostgresClaimed::born(message.clone(), claim?)))
@@ -126,6 +138,12 @@ pub(crate) struct Born {
 }
 
 impl Born {
+    /// Of one message.
+    pub(crate) fn one(id: &str, claim: Option<ClaimRef<i64>>, free: bool) -> Self {
+        let claims = claim.map(|claim| (id.to_owned(), claim)).into_iter().collect();
+        Self { claims, free }
+    }
+
     pub(crate) fn read(rows: &[PgRow], claim: Option<Birth>) -> Result<Self, sqlx::Error> {
         let mut born = Self {
             claims: BTreeMap::new(),
@@ -164,7 +182,10 @@ pub(crate) fn place(error: &PostgresError) -> Option<usize> {
 }
 
 fn failure(error: PostgresError, messages: &[OutboxMessage]) -> EnqueueError {
-    if error.sqlstate().as_deref() == Some(DUPLICATE_MESSAGE) {
+    if matches!(
+        error.sqlstate().as_deref(),
+        Some(DUPLICATE_MESSAGE | UNIQUE_VIOLATION)
+    ) {
         let message = place(&error)
             .and_then(|place| messages.get(place))
             .or(messages.first());

@@ -18,6 +18,7 @@ mod repository;
 mod rows;
 mod schema;
 mod settle;
+mod single;
 mod streams;
 mod wakeup;
 

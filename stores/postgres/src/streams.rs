@@ -16,6 +16,7 @@ use crate::database::Database;
 use crate::enqueue::{self, Born, place};
 use crate::error::{CONCURRENT_WRITE, DUPLICATE_MESSAGE, DUPLICATE_RECEIPT, PostgresError};
 use crate::rows::{instant, whole};
+use crate::single::{self, UNIQUE_VIOLATION};
 
 /// Stores a batch by one statement.
 pub(crate) async fn commit(
@@ -26,24 +27,10 @@ pub(crate) async fn commit(
     if batch.is_empty() {
         return Ok(Committed { messages: Vec::new() });
     }
-    let mut args = Vec::with_capacity(33);
-    push_streams(&mut args, &batch);
-    push_snapshots(&mut args, &batch);
-    args.push(Arg::Texts(
-        batch.receipts.iter().map(InboxReceipt::consumer).collect(),
-    ));
-    args.push(Arg::Texts(
-        batch.receipts.iter().map(InboxReceipt::message_id).collect(),
-    ));
-    enqueue::push(&mut args, &batch.messages, batch.claim);
-    args.push(database.at());
-    let rows = match database.run(&database.functions.commit, &args).await {
-        Ok(rows) => rows,
-        Err(error) => return Err(refusal(error, &batch)),
+    let born = match commit_one(database, &batch).await? {
+        Some(born) => born,
+        None => commit_all(database, &batch).await?,
     };
-    // What was stored cannot be undone by a row that does not read: that would be this program's mistake.
-    let born =
-        Born::read(&rows, batch.claim).map_err(|error| PostgresError::Unknown { source: error.into() })?;
     let claims: Vec<_> = born.claims(&batch.messages).collect();
     if born.free {
         database.bell.ring();
@@ -63,6 +50,45 @@ pub(crate) async fn commit(
     Ok(Committed {
         messages: messages.collect(),
     })
+}
+
+/// One event and one message, if that is all; `None` when it is not, and when something of it is there already: what
+/// that is, [`commit_all`] tells.
+async fn commit_one(database: &Database, batch: &CommitBatch) -> Result<Option<Born>, RepositoryError> {
+    let (Some(mut args), [message]) = (single::commit(batch), &*batch.messages) else {
+        return Ok(None);
+    };
+    args.push(database.at());
+    match database.run(&database.functions.commit_one, &args).await {
+        Ok(rows) => Ok(Some(
+            single::born(&rows, message.id(), batch.claim).map_err(unreadable)?,
+        )),
+        Err(error) if error.sqlstate().as_deref() == Some(UNIQUE_VIOLATION) => Ok(None),
+        Err(error) => Err(refusal(error, batch)),
+    }
+}
+
+async fn commit_all(database: &Database, batch: &CommitBatch) -> Result<Born, RepositoryError> {
+    let mut args = Vec::with_capacity(33);
+    push_streams(&mut args, batch);
+    push_snapshots(&mut args, batch);
+    args.push(Arg::Texts(
+        batch.receipts.iter().map(InboxReceipt::consumer).collect(),
+    ));
+    args.push(Arg::Texts(
+        batch.receipts.iter().map(InboxReceipt::message_id).collect(),
+    ));
+    enqueue::push(&mut args, &batch.messages, batch.claim);
+    args.push(database.at());
+    match database.run(&database.functions.commit, &args).await {
+        Ok(rows) => Ok(Born::read(&rows, batch.claim).map_err(unreadable)?),
+        Err(error) => Err(refusal(error, batch)),
+    }
+}
+
+/// What was stored cannot be undone by a row that does not read: that would be this program's mistake.
+fn unreadable(error: sqlx::Error) -> PostgresError {
+    PostgresError::Unknown { source: error.into() }
 }
 
 /// The events after a version, and the stream's version, by one statement.

@@ -58,13 +58,18 @@ CREATE TRIGGER postbox_outbox_inserted AFTER INSERT ON postbox_outbox
 WHEN NEW.blocked = 0 AND NEW.key IS NOT NULL AND EXISTS (
   SELECT 1 FROM postbox_outbox WHERE key = NEW.key AND holds = 1 AND seq < NEW.seq)
 BEGIN
-  UPDATE postbox_outbox SET blocked = 1 WHERE seq = NEW.seq;
+  -- Not the head of its key, so it is not born claimed either.
+  UPDATE postbox_outbox SET blocked = 1, state = iif(NEW.state = 1, 0, NEW.state),
+    due = iif(NEW.state = 1, NEW.committed_at, NEW.due), worker = iif(NEW.state = 1, 0, NEW.worker),
+    attempt = iif(NEW.state = 1, 0, NEW.attempt)
+  WHERE seq = NEW.seq;
 END;
 
 CREATE TRIGGER postbox_outbox_deleted AFTER DELETE ON postbox_outbox
 WHEN OLD.key IS NOT NULL AND OLD.holds = 1 AND OLD.blocked = 0
 BEGIN
-  UPDATE postbox_outbox SET blocked = 0 WHERE seq = (
+  -- It cannot fail; OR FAIL says so to SQLite, which else copies every page that the deletion changes.
+  UPDATE OR FAIL postbox_outbox SET blocked = 0 WHERE seq = (
     SELECT seq FROM postbox_outbox WHERE key = OLD.key AND holds = 1 ORDER BY seq LIMIT 1);
 END;
 

@@ -24,7 +24,7 @@ pub(crate) struct Engine {
 }
 
 enum Place {
-    Inline(Mutex<Writer>),
+    Inline(Box<Mutex<Writer>>),
     Threads {
         orders: Orders<Box<dyn Job>, SettlementBuf<i64>>,
         /// `None` for a database in memory, which has one connection only.
@@ -37,7 +37,7 @@ impl Engine {
         let bell = Bell::new();
         let writer = Writer::open(options.clone())?;
         let place = match options.execution {
-            Execution::Inline => Place::Inline(Mutex::new(writer)),
+            Execution::Inline => Place::Inline(Box::new(Mutex::new(writer))),
             Execution::Thread => threads(writer, &options, &bell)?,
         };
         Ok(Self { options, bell, place })
@@ -49,7 +49,7 @@ impl Engine {
     /// Work that was polled once is done, whether the future lives on or not.
     pub(crate) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
-        F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
+        F: FnMut(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
         T: Send + 'static,
         E: From<SqliteError> + Send + 'static,
     {
@@ -75,7 +75,7 @@ impl Engine {
     /// Runs work that only reads, in a snapshot that has every commit answered so far.
     pub(crate) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
-        F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
+        F: FnMut(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
         T: Send + 'static,
         E: From<SqliteError> + Send + 'static,
     {

@@ -11,11 +11,10 @@ use rusqlite::{Connection, Transaction, TransactionState, params};
 
 use crate::rows::{IN_FLIGHT, PENDING, SqliteClaimed, micros, worker};
 
-/// Whether an earlier message of the key holds the next one up.
-pub(crate) const IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM postbox_outbox WHERE key = ?1 AND holds = 1)";
+/// One that stands behind another of its key is put back by a trigger, claimed or not.
 pub(crate) const INSERT: &str = "INSERT INTO postbox_outbox \
-    (id, name, kind, key, content_type, headers, state, blocked, due, worker, attempt, committed_at, payload) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING";
+    (id, name, kind, key, content_type, headers, state, due, worker, attempt, committed_at, payload) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING";
 
 /// Stores messages in a transaction of your own: they exist if and only if you commit it. A backstop publishes
 /// them then.
@@ -178,20 +177,15 @@ pub(crate) fn insert(
     now: Instant,
 ) -> rusqlite::Result<Inserted> {
     let view = message.as_ref();
-    let blocked = match view.key {
-        Some(key) => connection
-            .prepare_cached(IS_HELD)?
-            .query_row([key], |row| row.get::<_, bool>(0))?,
-        None => false,
-    };
-    let free = !blocked && message.delay().is_zero();
-    let birth = birth.filter(|_| free);
+    let is_due = message.delay().is_zero();
+    let birth = birth.filter(|_| is_due);
     let fence = birth.map_or(Fence::default(), |birth| Fence {
         worker: birth.worker,
         attempt: 1,
     });
     let due = now + birth.map_or(message.delay(), |birth| birth.lease.length());
-    let inserted = connection.prepare_cached(INSERT)?.execute(params![
+    let before = connection.total_changes();
+    connection.prepare_cached(INSERT)?.execute(params![
         view.id,
         view.name,
         view.kind.as_str(),
@@ -199,20 +193,20 @@ pub(crate) fn insert(
         view.content_type,
         view.headers.as_lines(),
         if birth.is_some() { IN_FLIGHT } else { PENDING },
-        blocked,
         micros(due),
         worker(fence.worker),
         fence.attempt,
         micros(now),
         view.payload,
     ])?;
-    Ok(match (inserted, birth) {
+    // The trigger's change counts too.
+    Ok(match (connection.total_changes() - before, birth) {
         (0, _) => Inserted::Duplicate,
-        (_, Some(_)) => Inserted::Claimed(ClaimRef {
+        (1, Some(_)) => Inserted::Claimed(ClaimRef {
             key: connection.last_insert_rowid(),
             fence,
         }),
-        _ if free => Inserted::Free,
+        (1, None) if is_due => Inserted::Free,
         _ => Inserted::Waits,
     })
 }

@@ -1,4 +1,5 @@
-//! Runs the jobs that wait in one transaction, a savepoint each, so that they share one fsync and fail alone.
+//! Runs the jobs that wait in one transaction, so that they share one fsync, and fail alone: when one has to be undone,
+//! the transaction is done over with a savepoint each. Savepoints copy every page that changes after them.
 //! Where this runs (a thread, or the caller's poll) is not decided here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,12 +16,21 @@ pub(crate) struct Writer {
     options: SqliteOptions,
     /// `None` after a failure that the connection must not outlive.
     connection: Option<Connection>,
+    /// So many groups to come are run with savepoints: where one job was undone, others may have to be.
+    careful: u32,
 }
+
+/// Groups that are run with savepoints after one that had to be done over.
+const CAREFUL: u32 = 8;
 
 impl Writer {
     pub(crate) fn open(options: SqliteOptions) -> Result<Self, SqliteError> {
         let connection = Some(open::writer(&options)?);
-        Ok(Self { options, connection })
+        Ok(Self {
+            options,
+            connection,
+            careful: 0,
+        })
     }
 
     /// Runs the jobs in one transaction and answers them all. Returns whether to ring the bell.
@@ -53,7 +63,7 @@ impl Writer {
             // A database in memory is gone with its connection: it is never given up below.
             None => open::writer(&self.options)?,
         };
-        let outcome = transact(&connection, &self.options, jobs);
+        let outcome = transact(&connection, &self.options, &mut self.careful, jobs);
         let spoilt = match &outcome {
             Ok(_) | Err(Failed::Passing(_)) => !connection.is_autocommit(),
             Err(Failed::Fatal(_)) => true,
@@ -76,8 +86,37 @@ enum Failed {
 fn transact(
     connection: &Connection,
     options: &SqliteOptions,
+    careful: &mut u32,
     jobs: &mut [Box<dyn Job>],
 ) -> Result<bool, Failed> {
+    begin(connection, options)?;
+    let broken = |error| {
+        roll_back(connection);
+        Failed::Fatal(error)
+    };
+    let mut rang = None;
+    if *careful == 0 {
+        rang = run_all(connection, options, jobs).map_err(broken)?;
+        if rang.is_none() {
+            roll_back(connection);
+            begin(connection, options)?;
+            *careful = CAREFUL;
+        }
+    }
+    let rang = if let Some(rang) = rang {
+        rang
+    } else {
+        *careful = careful.saturating_sub(1);
+        run_apart(connection, options, jobs).map_err(broken)?
+    };
+    if let Err(error) = patiently(options.busy_timeout, || execute(connection, "COMMIT")) {
+        roll_back(connection);
+        return Err(Failed::Fatal(SqliteError::commit(error)));
+    }
+    Ok(rang)
+}
+
+fn begin(connection: &Connection, options: &SqliteOptions) -> Result<(), Failed> {
     patiently(options.busy_timeout, || execute(connection, "BEGIN IMMEDIATE")).map_err(|error| {
         let fatal = is_fatal(&error);
         let error = SqliteError::transaction(error);
@@ -86,36 +125,39 @@ fn transact(
         } else {
             Failed::Passing(error)
         }
-    })?;
-    let rang = run_all(connection, options, jobs).map_err(|error| {
-        roll_back(connection);
-        Failed::Fatal(error)
-    })?;
-    if let Err(error) = patiently(options.busy_timeout, || execute(connection, "COMMIT")) {
-        roll_back(connection);
-        return Err(Failed::Fatal(SqliteError::commit(error)));
-    }
-    Ok(rang)
+    })
 }
 
+/// Whether to ring; `None` when a job has to be undone, and all others with it.
 fn run_all(
     connection: &Connection,
     options: &SqliteOptions,
     jobs: &mut [Box<dyn Job>],
-) -> Result<bool, SqliteError> {
-    if let [job] = jobs {
+) -> Result<Option<bool>, SqliteError> {
+    let is_alone = jobs.len() == 1;
+    let mut rang = false;
+    for job in jobs {
         let scope = Scope::new(connection, options);
-        return match job.run(&scope) {
-            Ran::Keep => Ok(scope.ring.get()),
-            // Alone in its transaction: no savepoint is needed. What comes is an empty commit.
-            Ran::RollBack => {
+        match job.run(&scope) {
+            Ran::Keep => rang |= scope.ring.get(),
+            // What comes is an empty commit.
+            Ran::RollBack if is_alone => {
                 execute(connection, "ROLLBACK")?;
                 execute(connection, "BEGIN")?;
-                Ok(false)
             }
-            Ran::Broken(error) => Err(error),
-        };
+            Ran::RollBack => return Ok(None),
+            Ran::Broken(error) => return Err(error),
+        }
     }
+    Ok(Some(rang))
+}
+
+/// The same, a savepoint each. Whether to ring.
+fn run_apart(
+    connection: &Connection,
+    options: &SqliteOptions,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<bool, SqliteError> {
     let mut rang = false;
     for job in jobs {
         execute(connection, "SAVEPOINT job")?;

@@ -45,7 +45,7 @@ impl<'a> Scope<'a> {
 
 /// Work and the one who waits for it.
 pub(crate) trait Job: Send {
-    /// Does the work and keeps the result.
+    /// Does the work and keeps the result; again when the transaction is done over.
     fn run(&mut self, scope: &Scope<'_>) -> Ran;
     /// Replaces the result: the transaction failed as a whole.
     fn fail(&mut self, error: SqliteError);
@@ -55,6 +55,7 @@ pub(crate) trait Job: Send {
 
 /// What is to become of a job's part of the transaction.
 pub(crate) enum Ran {
+    /// It did what it was to do, or was refused before it changed anything.
     Keep,
     RollBack,
     /// The whole transaction is lost.
@@ -63,6 +64,7 @@ pub(crate) enum Ran {
 
 /// A closure and the channel for its result.
 pub(crate) struct Task<F, T, E> {
+    /// `None` once it panicked: that is not tried again.
     work: Option<F>,
     result: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
@@ -70,7 +72,7 @@ pub(crate) struct Task<F, T, E> {
 
 impl<F, T, E> Task<F, T, E>
 where
-    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
+    F: FnMut(&Scope<'_>) -> Result<T, Fault<E>> + Send + 'static,
     T: Send + 'static,
     E: From<SqliteError> + Send + 'static,
 {
@@ -87,14 +89,15 @@ where
 
 impl<F, T, E> Job for Task<F, T, E>
 where
-    F: FnOnce(&Scope<'_>) -> Result<T, Fault<E>> + Send,
+    F: FnMut(&Scope<'_>) -> Result<T, Fault<E>> + Send,
     T: Send,
     E: From<SqliteError> + Send,
 {
     fn run(&mut self, scope: &Scope<'_>) -> Ran {
-        let Some(work) = self.work.take() else {
+        let Some(work) = &mut self.work else {
             return Ran::Keep;
         };
+        let before = scope.connection.total_changes();
         let error = match catch_unwind(AssertUnwindSafe(|| work(scope))) {
             Ok(Ok(value)) => {
                 self.result = Some(Ok(value));
@@ -103,8 +106,15 @@ where
             Ok(Err(Fault::Sqlite(error))) if is_fatal(&error) || scope.connection.is_autocommit() => {
                 return Ran::Broken(SqliteError::transaction(error));
             }
+            Ok(Err(Fault::Refused(error))) if scope.connection.total_changes() == before => {
+                self.result = Some(Err(error));
+                return Ran::Keep;
+            }
             Ok(Err(fault)) => fault.into_error(),
-            Err(_) => SqliteError::Panicked.into(),
+            Err(_) => {
+                self.work = None;
+                SqliteError::Panicked.into()
+            }
         };
         self.result = Some(Err(error));
         Ran::RollBack

@@ -90,6 +90,8 @@ fn connect(options: &SqliteOptions) -> Result<Connection, SqliteError> {
 }
 
 fn set_up(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
+    // Settlements name their rows in a list.
+    rusqlite::vtab::array::load_module(connection)?;
     if options.path.is_some() {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT)?;

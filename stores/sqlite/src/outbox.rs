@@ -132,7 +132,7 @@ impl OutboxOperator for SqliteOutboxStore {
             .read(move |scope| {
                 let sql = format!("SELECT {} FROM postbox_outbox WHERE id = ?1", rows::STORED);
                 let mut statement = scope.connection.prepare_cached(&sql)?;
-                Ok(statement.query_row([id], rows::stored).optional()?)
+                Ok(statement.query_row([&id], rows::stored).optional()?)
             })
             .await
     }

@@ -18,8 +18,8 @@ use crate::streams;
 
 /// Event streams, snapshots, receipts and the outbox in one SQLite database. Clones share it.
 ///
-/// Commits that wait at the same time share one transaction and one fsync, each in a savepoint of its own: one
-/// that is refused does not take the others along.
+/// Commits that wait at the same time share one transaction and one fsync: one that is refused does not take the
+/// others along.
 ///
 /// ```
 /// use postbox::aggregate::{CommitBatch, Repository};

@@ -1,13 +1,15 @@
 //! Settlements, renewals, dead letters put back, and purges: what happens to rows after the claim.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::time::Duration;
 
-use postbox::claim::Verdict;
+use postbox::claim::{Fence, Verdict};
 use postbox::store::{ClaimRef, MAX_BATCH, Settled, SettlementBuf};
 use postbox::time::Instant;
 use rusqlite::params;
+use rusqlite::types::Value as Integer;
 use serde_json::Value;
 
 use crate::error::{Fault, SqliteError};
@@ -27,12 +29,9 @@ macro_rules! held {
     };
 }
 
-/// 1 the claims.
-pub(crate) const COMPLETE: &str = concat!(
-    "DELETE FROM postbox_outbox WHERE seq IN (",
-    held!("o.seq"),
-    ") RETURNING seq, worker, attempt"
-);
+/// 1 the rows, 2 worker, 3 attempt.
+pub(crate) const COMPLETE: &str = "DELETE FROM postbox_outbox WHERE seq IN rarray(?1) \
+    AND state = 1 AND worker = ?2 AND attempt = ?3 RETURNING seq";
 /// 1 the claims, each with 3 state, 4 due, 5 settled at, 6 failures to add, 7 the error. A row that is settled
 /// at [`GONE`] is deleted by its trigger.
 pub(crate) const SETTLE: &str = "UPDATE postbox_outbox AS o SET state = s.value ->> 3, \
@@ -68,14 +67,16 @@ pub(crate) fn check(len: usize) -> Result<(), SqliteError> {
     )?)
 }
 
-/// Applies each verdict whose fence holds, in one statement. Of two for one claim the first counts. Rings when
-/// something can be claimed at once that could not before.
+/// Applies each verdict whose fence holds, in one statement. Of two for one claim the first
+/// counts. Rings when something can be claimed at once that could not before.
 pub(crate) fn settle(
     scope: &Scope<'_>,
     settlements: &[SettlementBuf<i64>],
 ) -> Result<Settled, Fault<SqliteError>> {
     let (now, keep) = (scope.now(), scope.outbox().retention().is_some());
-    let delete = !keep && settlements.iter().all(|one| one.verdict == Verdict::Complete);
+    if !keep && settlements.iter().all(|one| one.verdict == Verdict::Complete) {
+        return complete(scope, settlements);
+    }
     let mut settled = Settled::none();
     let mut open = HashMap::with_capacity(settlements.len());
     let mut rows = Rows::new();
@@ -87,17 +88,11 @@ pub(crate) fn settle(
             settled.refuse(index);
             continue;
         }
-        if delete {
-            rows.push(claim, &[]);
-        } else {
-            rows.push(claim, &target(settlement, now, keep));
-        }
+        rows.push(claim, &target(settlement, now, keep));
     }
     let before = scope.connection.total_changes();
     let mut own_changes = 0;
-    let mut statement = scope
-        .connection
-        .prepare_cached(if delete { COMPLETE } else { SETTLE })?;
+    let mut statement = scope.connection.prepare_cached(SETTLE)?;
     statement.raw_bind_parameter(1, rows.json())?;
     let mut applied = statement.raw_query();
     while let Some(row) = applied.next()? {
@@ -107,7 +102,7 @@ pub(crate) fn settle(
         settled.apply();
         own_changes += match settlements.get(index).map(|one| one.verdict) {
             // A trigger deletes it.
-            Some(Verdict::Complete) => 1 + u64::from(!delete && !keep),
+            Some(Verdict::Complete) => 1 + u64::from(!keep),
             // A trigger notes whether it goes on holding its key up.
             Some(Verdict::Bury) => 2,
             // Rings: it is free, or whoever sleeps asks again until when.
@@ -119,6 +114,46 @@ pub(crate) fn settle(
     }
     // The triggers' changes count too: one more than our own is the next message of a key, set free.
     if scope.connection.total_changes() - before > own_changes {
+        scope.ring();
+    }
+    Ok(settled)
+}
+
+/// Deletes what was published: one statement for all that are held under the same fence, as a batch is. Taking a list
+/// apart that travels as JSON costs more.
+fn complete(scope: &Scope<'_>, settlements: &[SettlementBuf<i64>]) -> Result<Settled, Fault<SqliteError>> {
+    let mut settled = Settled::none();
+    let before = scope.connection.total_changes();
+    let mut statement = scope.connection.prepare_cached(COMPLETE)?;
+    let mut fences: Vec<Fence> = Vec::with_capacity(1);
+    for settlement in settlements {
+        if !fences.contains(&settlement.claim.fence) {
+            fences.push(settlement.claim.fence);
+        }
+    }
+    for fence in fences {
+        let held = || {
+            settlements
+                .iter()
+                .enumerate()
+                .filter(|(_, one)| one.claim.fence == fence)
+        };
+        let rows: Vec<Integer> = held().map(|(_, one)| Integer::from(one.claim.key)).collect();
+        let mut gone = HashSet::with_capacity(rows.len());
+        let mut deleted = statement.query(params![Rc::new(rows), worker(fence.worker), fence.attempt])?;
+        while let Some(row) = deleted.next()? {
+            gone.insert(row.get::<_, i64>(0)?);
+        }
+        for (index, one) in held() {
+            if gone.remove(&one.claim.key) {
+                settled.apply();
+            } else {
+                settled.refuse(index);
+            }
+        }
+    }
+    // The triggers' changes count too: one more than our own is the next message of a key, set free.
+    if scope.connection.total_changes() - before > settled.applied() as u64 {
         scope.ring();
     }
     Ok(settled)

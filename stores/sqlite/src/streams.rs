@@ -18,7 +18,8 @@ use crate::rows::{instant, micros};
 
 const VERSION: &str = "SELECT max(sequence) FROM postbox_events WHERE stream_type = ?1 AND stream_id = ?2";
 const APPEND: &str = "INSERT INTO postbox_events (stream_type, stream_id, sequence, name, version, codec, \
-    codec_version, recorded_at, metadata, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    codec_version, recorded_at, metadata, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+    ON CONFLICT DO NOTHING";
 const TAIL: &str = "SELECT sequence, name, version, codec, codec_version, recorded_at, metadata, payload \
     FROM postbox_events WHERE stream_type = ?1 AND stream_id = ?2 AND sequence > ?3 ORDER BY sequence";
 const SNAPSHOT: &str = "SELECT version, state_type, state_version, codec, codec_version, payload \
@@ -122,17 +123,23 @@ fn receive(connection: &Connection, receipt: &InboxReceipt, now: Instant) -> Out
 
 fn append(connection: &Connection, write: &StreamWrite, now: Instant) -> Outcome<()> {
     let (stream, expected) = (&write.stream, write.expected);
-    let actual = version(connection, stream)?.unwrap_or_default();
-    if actual != expected {
-        return Err(Fault::Refused(RepositoryError::ConcurrentWrite {
+    let lost = |actual| {
+        Fault::Refused(RepositoryError::ConcurrentWrite {
             stream: stream.clone(),
             expected,
             actual,
-        }));
+        })
+    };
+    // The first event of a stream that there is meets its first event: that needs no look before.
+    if expected > 0 || write.events.is_empty() {
+        let actual = version(connection, stream)?.unwrap_or_default();
+        if actual != expected {
+            return Err(lost(actual));
+        }
     }
     let mut statement = connection.prepare_cached(APPEND)?;
     for (sequence, event) in (expected.saturating_add(1)..).zip(&write.events) {
-        statement.execute(params![
+        let stored = statement.execute(params![
             stream.kind(),
             stream.id(),
             i64::try_from(sequence).unwrap_or(i64::MAX),
@@ -144,6 +151,9 @@ fn append(connection: &Connection, write: &StreamWrite, now: Instant) -> Outcome
             event.metadata.as_headers().as_lines(),
             event.payload,
         ])?;
+        if stored == 0 {
+            return Err(lost(version(connection, stream)?.unwrap_or_default()));
+        }
     }
     Ok(())
 }

@@ -84,6 +84,9 @@ const COMMIT: &str =
     "SELECT * FROM {}.commit('{t}', '{s}', '{0}', '{t}', '{s}', '{1}', '{n}', '{1}', '{json}', '{1}',
     '{\"\"}', '{x}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{c}', '{m}',
     '{new}', '{n}', '{event}', '{k}', '{j}', '{\"\"}', '{0}', '{x}', 1, 1000, NULL)";
+const ENQUEUE_ONE: &str = "SELECT {}.enqueue_one('new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
+const COMMIT_ONE: &str = "SELECT {}.commit_one('t', 's', 0, 'n', 1, 'json', 1, '', 'x',
+    'new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
 const REQUEUE: &str = "SELECT {}.requeue('{dead-5,dead-6}', NULL)";
 /// As the store says it; no row is due at infinity.
 const NEXT_DUE: &str =
@@ -112,6 +115,8 @@ fn no_statement_of_the_hot_path_reads_more_than_it_returns_beside_400_000_rows()
             ("renew", RENEW, 10),
             ("enqueue", ENQUEUE, 10),
             ("commit", &commit, 20),
+            ("enqueue of one", ENQUEUE_ONE, 10),
+            ("commit of one", COMMIT_ONE, 10),
             ("requeue", REQUEUE, 30),
             ("purge", PURGE, 60),
             ("next due", NEXT_DUE, 10),

@@ -93,6 +93,23 @@ fn a_job_that_fails_or_panics_does_not_take_its_group_along() {
 }
 
 #[test]
+fn only_what_has_to_be_undone_makes_its_group_run_again() {
+    let runs = |ids: &[&str]| {
+        let gate = Arc::new(Gate::default());
+        let repository = SqliteOptions::memory().with_clock(gate.clone()).open().unwrap();
+        let outcomes = together(&repository, &gate, ids);
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        assert_eq!(refused, 1);
+        gate.readings.load(Ordering::SeqCst)
+    };
+    // The second "a" is refused before it stores anything: everything ran once.
+    assert_eq!(runs(&["a", "b", "a", "c"]), 5);
+    // The group ran until the last was refused, and then again; the first may or may not have been in it.
+    let twice = runs(&["a", "b", "c", "d", "late"]);
+    assert!((11..=12).contains(&twice), "{twice}");
+}
+
+#[test]
 fn a_small_group_limit_changes_nothing_but_the_number_of_transactions() {
     let gate = Arc::new(Gate::default());
     let options = SqliteOptions::memory().with_clock(gate.clone());

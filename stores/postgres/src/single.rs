@@ -1,0 +1,79 @@
+//! One event and one message, or one message alone: what most transactions have, as calls without lists.
+
+use postbox::aggregate::{Birth, CommitBatch};
+use postbox::claim::Fence;
+use postbox::message::OutboxMessage;
+use postbox::store::ClaimRef;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use crate::call::Arg;
+use crate::database::micros;
+use crate::enqueue::Born;
+use crate::rows::{small, worker};
+
+/// What PostgreSQL says when an id is taken, or the first event of a stream is there.
+pub(crate) const UNIQUE_VIOLATION: &str = "23505";
+
+/// The arguments of `commit_one` but for the time, if that can store this batch.
+pub(crate) fn commit(batch: &CommitBatch) -> Option<Vec<Arg<'_>>> {
+    let ([write], [message]) = (&*batch.streams, &*batch.messages) else {
+        return None;
+    };
+    let [event] = &*write.events else {
+        return None;
+    };
+    if !batch.receipts.is_empty() || !batch.snapshots.is_empty() {
+        return None;
+    }
+    let mut args = Vec::with_capacity(20);
+    args.extend([
+        Arg::Text(write.stream.kind()),
+        Arg::Text(write.stream.id()),
+        Arg::Int(i64::try_from(write.expected).ok()?),
+        Arg::Text(&event.name),
+        Arg::Int(i64::from(event.version)),
+        Arg::Text(event.codec.name()),
+        Arg::Int(i64::from(event.codec.version())),
+        Arg::Text(event.metadata.as_headers().as_lines()),
+        Arg::Blob(&event.payload),
+    ]);
+    push(&mut args, message, batch.claim);
+    Some(args)
+}
+
+/// A message as ten arguments.
+pub(crate) fn push<'a>(args: &mut Vec<Arg<'a>>, message: &'a OutboxMessage, claim: Option<Birth>) {
+    let view = message.as_ref();
+    args.extend([
+        Arg::Text(view.id),
+        Arg::Text(view.name),
+        Arg::Text(view.kind.as_str()),
+        Arg::MaybeText(view.key),
+        Arg::Text(view.content_type),
+        Arg::Text(view.headers.as_lines()),
+        Arg::Int(micros(message.delay())),
+        Arg::Blob(view.payload),
+        Arg::Int(claim.map_or(0, |claim| worker(claim.worker))),
+        Arg::MaybeInt(claim.map(|claim| micros(claim.lease.length()))),
+    ]);
+}
+
+/// What became of the message: its seq, its attempt, and whether anyone may claim it.
+pub(crate) fn born(rows: &[PgRow], id: &str, claim: Option<Birth>) -> Result<Born, sqlx::Error> {
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let [key, attempt, free] = row
+        .try_get::<Vec<i64>, _>(0)?
+        .try_into()
+        .map_err(|_| sqlx::Error::RowNotFound)?;
+    let fence = |claim: Birth| Fence {
+        worker: claim.worker,
+        attempt: small(attempt),
+    };
+    let claim = claim.filter(|_| attempt > 0).map(fence);
+    Ok(Born::one(
+        id,
+        claim.map(|fence| ClaimRef { key, fence }),
+        free > 0,
+    ))
+}
