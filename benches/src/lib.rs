@@ -18,6 +18,7 @@ mod latency;
 mod load;
 mod postgres;
 mod publisher;
+mod rates;
 mod shop;
 mod side_by_side;
 mod sqlite;
@@ -27,7 +28,9 @@ pub use executors::Backlog;
 pub use figures::{Effort, Figures};
 pub use in_memory::{Filled, Nowhere, spin};
 pub use join::{Board, Child, Ours, Round, SIZES};
+pub use load::{Answers, Request, TaskFailure, clients, request, runtime};
 pub use publisher::{Boxed, Lent, Same, dynamic};
+pub use rates::{OnPostgres, sqlite_commits, sqlite_drain};
 pub use side_by_side::{Contender, nanoseconds, quantile, side_by_side};
 
 /// What can go wrong with a benchmark: a store, a server, a file.

@@ -13,26 +13,27 @@ use tokio::task::JoinSet;
 use crate::Failure;
 
 /// What can go wrong on a task.
-pub(crate) type TaskFailure = Box<dyn Error + Send + Sync>;
+pub type TaskFailure = Box<dyn Error + Send + Sync>;
 
 /// One request, by its number; no number comes twice.
-pub(crate) type Request = Arc<dyn Fn(u64) -> BoxFuture<'static, Result<(), TaskFailure>> + Send + Sync>;
+pub type Request = Arc<dyn Fn(u64) -> BoxFuture<'static, Result<(), TaskFailure>> + Send + Sync>;
 
 /// What some clients had.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
-    pub(crate) per_second: f64,
+pub struct Answers {
+    /// Requests answered a second, the time of what was put off included.
+    pub per_second: f64,
     /// How long each took, in microseconds.
-    pub(crate) waits: Vec<f64>,
+    pub waits: Vec<f64>,
 }
 
 /// The runtime that programs run on: tokio's, with a thread a core.
-pub(crate) fn runtime() -> std::io::Result<Runtime> {
+pub fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// Makes a request of a closure.
-pub(crate) fn request<F, R>(ask: F) -> Request
+pub fn request<F, R>(ask: F) -> Request
 where
     F: Fn(u64) -> R + Send + Sync + 'static,
     R: Future<Output = Result<(), TaskFailure>> + Send + 'static,
@@ -44,7 +45,19 @@ where
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// So many clients for so long, then `finish`, whose time counts too: what was put off is work as well.
-pub(crate) fn clients(
+///
+/// ```
+/// use postbox_benches::{clients, request, runtime};
+///
+/// let nothing = request(|_| async { Ok(()) });
+/// let answers = clients(&runtime()?, 2, std::time::Duration::from_millis(1), &nothing, async { Ok(()) })?;
+/// assert!(answers.per_second > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The first error of a request, or of `finish`.
+pub fn clients(
     runtime: &Runtime,
     count: u32,
     span: Duration,

@@ -162,6 +162,19 @@ fn fill(runtime: &Runtime, server: &Server, rows: Rows, count: u32) -> Result<()
     server.run(runtime, "CHECKPOINT")
 }
 
+/// Messages a second that so many workers publish, of so many that wait, each of a key of its own or without one.
+pub(crate) fn drained(
+    runtime: &Runtime,
+    server: &Server,
+    workers: u32,
+    count: u32,
+    keyed: bool,
+) -> Result<f64, Failure> {
+    let rows = if keyed { Rows::Keys(count) } else { Rows::Free };
+    fill(runtime, server, rows, count)?;
+    drain(runtime, server, rows, workers, count.into())
+}
+
 /// Messages a second that so many workers publish, until there are none or this is enough.
 fn drain(runtime: &Runtime, server: &Server, rows: Rows, workers: u32, most: u64) -> Result<f64, Failure> {
     let done = Arc::new(AtomicU64::new(0));

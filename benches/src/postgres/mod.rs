@@ -1,7 +1,7 @@
 //! The PostgreSQL store beside what sqlx does by hand, on one server in one run: commits that publish, a backlog, and
 //! the bytes they write to the log.
 
-mod backlog;
+pub(crate) mod backlog;
 mod by_hand;
 mod server;
 
@@ -79,9 +79,7 @@ fn commits(
         })
     };
     let contenders = vec![
-        rate("business row alone", |_, server| {
-            Ok(Shop::by_hand(server, Write::Business))
-        }),
+        rate("business row alone", |_, server| Ok(business_row(server))),
         rate("by hand, both rows in one statement", |_, server| {
             Ok(Shop::by_hand(server, Write::Both))
         }),
@@ -128,8 +126,8 @@ fn commits(
 }
 
 /// Something that takes orders, and what is to be done at its end.
-struct Shop {
-    place: Request,
+pub(crate) struct Shop {
+    pub(crate) place: Request,
     store: Option<PostgresRepository>,
     backstop: Option<postbox_tokio::BackstopHandle<postbox::backstop::BackstopReport, postbox::id::Invalid>>,
     settled: Option<by_hand::Settled>,
@@ -147,7 +145,7 @@ impl Shop {
     }
 
     /// What was put off is done within the measured time.
-    async fn finish(&self) -> Result<(), TaskFailure> {
+    pub(crate) async fn finish(&self) -> Result<(), TaskFailure> {
         if let Some(settled) = &self.settled {
             settled.wait().await;
         }
@@ -157,7 +155,7 @@ impl Shop {
         Ok(())
     }
 
-    fn stop(self, runtime: &Runtime) -> Result<(), Failure> {
+    pub(crate) fn stop(self, runtime: &Runtime) -> Result<(), Failure> {
         if let Some(backstop) = self.backstop {
             runtime.block_on(backstop.stop(Duration::from_secs(5)))?;
         }
@@ -165,8 +163,13 @@ impl Shop {
     }
 }
 
+/// What every program pays.
+pub(crate) fn business_row(server: &Server) -> Shop {
+    Shop::by_hand(server, Write::Business)
+}
+
 /// `commit_outbox` in a handler, with the bus attached and a backstop beside it, as services run.
-fn published(runtime: &Runtime, server: &Server) -> Result<Shop, Failure> {
+pub(crate) fn published(runtime: &Runtime, server: &Server) -> Result<Shop, Failure> {
     let repository = Noting {
         repository: server.repository.clone(),
         stamps: Arc::new(Stamps::new(0)),
@@ -184,7 +187,7 @@ fn published(runtime: &Runtime, server: &Server) -> Result<Shop, Failure> {
 }
 
 /// A program without event sourcing: its own row and a message in its own transaction.
-fn transaction(server: &Server, publish: bool) -> Shop {
+pub(crate) fn transaction(server: &Server, publish: bool) -> Shop {
     let (worker, lease) = (WorkerId::random(), Lease::IMMEDIATE);
     let outbox = server.repository.outbox_store();
     let broker = Broker::noting(0);

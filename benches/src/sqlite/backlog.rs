@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use postbox::bus::BusPublisher;
 use postbox::dispatcher::{DispatchConfig, OutboxDispatcher};
 use postbox::id::WorkerId;
-use postbox::store::{
-    ClaimRef, ClaimRequest, ClaimedMessage, HasOutboxStore, OutboxStore, Settlement, Which,
-};
+use postbox::store::{ClaimRequest, ClaimedMessage, HasOutboxStore, OutboxStore, Which};
 use postbox_sqlite::SqliteRepository;
 use postbox_sqlite::rusqlite::Connection;
 use postbox_tokio::TokioTimer;
 use tokio::runtime::Runtime;
 
+use super::counted::complete;
 use super::{by_hand, open};
 use crate::load::{TaskFailure, micros, on_a_task, per_second};
 use crate::shop::{Broker, PAYLOAD};
@@ -42,7 +41,7 @@ pub(super) fn measure(effort: Effort, figures: &mut Figures, runtime: &Runtime) 
 }
 
 /// Messages a second that a dispatcher publishes.
-fn drain(runtime: &Runtime, rows: u32, keys: Option<u32>, batch: usize) -> Result<f64, Failure> {
+pub(crate) fn drain(runtime: &Runtime, rows: u32, keys: Option<u32>, batch: usize) -> Result<f64, Failure> {
     let (directory, repository) = open()?;
     fill(directory.path(), 0, rows, keys)?;
     let broker = Broker::noting(0);
@@ -142,14 +141,6 @@ fn request(limit: usize, lease: Duration) -> ClaimRequest<'static> {
         limit,
         max_abandoned: 5,
         which: Which::Due,
-    }
-}
-
-fn complete(claim: ClaimRef<i64>) -> Settlement<i64> {
-    Settlement {
-        claim,
-        verdict: postbox::claim::Verdict::Complete,
-        error: postbox::id::Excerpt::default(),
     }
 }
 

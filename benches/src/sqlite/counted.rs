@@ -2,9 +2,11 @@
 
 use postbox::aggregate::{Birth, CommitBatch, Repository};
 use postbox::claim::Verdict;
-use postbox::id::{Excerpt, WorkerId};
+use postbox::id::WorkerId;
 use postbox::lease::Lease;
-use postbox::store::{ClaimRequest, ClaimedMessage, HasOutboxStore, OutboxStore, Settlement, Which};
+use postbox::store::{
+    ClaimRef, ClaimRequest, ClaimedMessage, HasOutboxStore, OutboxStore, Settlement, Which,
+};
 use postbox_sqlite::{Execution, SqliteOptions, SqliteRepository};
 
 use crate::shop::message;
@@ -74,10 +76,11 @@ fn backlog(batches: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn complete(claim: postbox::store::ClaimRef<i64>) -> Settlement<i64> {
+/// Says that a message was published.
+pub(super) fn complete(claim: ClaimRef<i64>) -> Settlement<'static, i64> {
     Settlement {
         claim,
         verdict: Verdict::Complete,
-        error: Excerpt::default(),
+        error: "",
     }
 }

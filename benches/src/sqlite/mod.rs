@@ -1,7 +1,7 @@
 //! The SQLite store beside the limit by hand, on one disk in one run: commits that publish, a backlog, claims beside
 //! many rows.
 
-mod backlog;
+pub(crate) mod backlog;
 mod by_hand;
 mod counted;
 
@@ -126,7 +126,7 @@ impl Quantiles {
 }
 
 /// The whole life of messages: committed claimed, published, settled; all of it durable at the end.
-fn published(runtime: &Runtime, count: u32, span: Duration) -> Result<Answers, Failure> {
+pub(crate) fn published(runtime: &Runtime, count: u32, span: Duration) -> Result<Answers, Failure> {
     let (directory, repository) = open()?;
     let broker = Broker::noting(0);
     let place = sqlite::open(noting(&repository), Some(broker.clone()))?;

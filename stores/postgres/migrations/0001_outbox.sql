@@ -1,8 +1,9 @@
 -- The outbox. {schema} and {prefix} stand for names that were checked; see the README beside this.
 --
 -- This is a public table: any program may INSERT id, name, key and payload, or call enqueue (0004). The defaults
--- and the triggers (0002) make such a row right. They also refuse one that is not: PostgreSQL parses CHECK
--- constraints anew in every statement, which cost more than all indices together.
+-- and the triggers (0002) make such a row right. They also refuse one that is not; a CHECK is left only for what ties
+-- the columns of a message's state together, in an UPDATE as well: PostgreSQL parses CHECK constraints anew in every
+-- statement, and one a column cost more than all indices together.
 
 CREATE TABLE {schema}.{prefix}settings (
   one         boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -44,7 +45,11 @@ CREATE TABLE {schema}.{prefix}outbox (
   headers      text        NOT NULL DEFAULT '',
   last_error   text        NOT NULL DEFAULT '',
   payload      bytea       NOT NULL,
-  CONSTRAINT {prefix}outbox_id UNIQUE (id)
+  CONSTRAINT {prefix}outbox_id UNIQUE (id),
+  CONSTRAINT {prefix}outbox_state CHECK (
+    (outcome IS NULL) = (settled_at IS NULL)
+    AND (lease_until = '-infinity' OR (outcome IS NULL AND attempt > 0))
+    AND (holds OR outcome IS NOT NULL))
 ) WITH (
   -- Room on each page for the new version that a claim makes of each of its rows.
   fillfactor = 45,

@@ -137,7 +137,8 @@ CREATE FUNCTION {schema}.{prefix}commit_one(
   event_codec_version bigint, event_metadata text, event_payload bytea,
   id text, name text, kind text, key text, content_type text, headers text, delay bigint, payload bytea,
   holder bigint, lease bigint, at_us bigint
-) RETURNS bigint[] LANGUAGE plpgsql AS $$
+) RETURNS bigint[] LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   moment  timestamptz := {schema}.{prefix}clock(at_us);

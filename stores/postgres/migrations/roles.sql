@@ -11,8 +11,7 @@ GRANT EXECUTE ON FUNCTION
   {schema}.{prefix}enqueue_one
   TO {enqueue}, {relay};
 GRANT INSERT (id, name, kind, key, content_type, headers, payload, due) ON {schema}.{prefix}outbox TO {enqueue};
-GRANT INSERT ON {schema}.{prefix}outbox TO {relay};
-GRANT USAGE ON SEQUENCE {schema}.{prefix}outbox_seq TO {enqueue}, {relay};
+GRANT USAGE ON SEQUENCE {schema}.{prefix}outbox_seq TO {enqueue};
 
 GRANT EXECUTE ON FUNCTION
   {schema}.{prefix}clock, {schema}.{prefix}claim, {schema}.{prefix}renew, {schema}.{prefix}settle,

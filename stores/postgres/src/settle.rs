@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postbox::claim::Verdict;
+use postbox::id::Excerpt;
 use postbox::store::{ClaimRef, MAX_BATCH, Settled, Settlement};
 use sqlx::Row;
 
@@ -39,14 +40,15 @@ pub(crate) async fn run(
         .map(|settlement| verdict(settlement.verdict))
         .unzip();
     let [seqs, workers, attempts] = fences(settlements.iter().map(|settlement| settlement.claim));
-    let errors = settlements.iter().map(|settlement| settlement.error);
+    // Scrubbed: a text of PostgreSQL holds no NUL.
+    let errors: Vec<Excerpt> = settlements.iter().map(|one| Excerpt::new(one.error)).collect();
     let args = [
         seqs,
         workers,
         attempts,
         Arg::Ints(verdicts),
         Arg::Ints(delays),
-        Arg::Texts(errors.collect()),
+        Arg::Texts(errors.iter().map(Excerpt::as_str).collect()),
         database.keeps(),
         Arg::Bool(soon),
         database.at(),

@@ -181,13 +181,68 @@ fn a_role_that_enqueues_can_do_nothing_else() {
             "CREATE TABLE {}.mine ()",
         ] {
             let refused = run(forbidden).await.expect_err(forbidden);
-            let state = refused
-                .as_database_error()
-                .and_then(|error| error.code().map(std::borrow::Cow::into_owned));
-            assert_eq!(state.as_deref(), Some("42501"), "{forbidden}: {refused}");
+            assert_eq!(
+                state(&refused).as_deref(),
+                Some("42501"),
+                "{forbidden}: {refused}"
+            );
         }
         assert_eq!(owner.outbox_store().counts().await.unwrap().pending, 3);
         assert_eq!(ids(&claim(&owner.outbox_store(), A, 9).await), ["f", "m"]);
+    });
+}
+
+#[test]
+fn a_role_that_relays_stores_no_message_by_itself() {
+    on_server(async |url| {
+        let place = Place::new(url);
+        let owner = place.open().await;
+        roles(owner.pool()).await;
+        let sql = grants(&place.names, &role("enqueue"), &role("relay"));
+        execute(owner.pool(), sql).await;
+        let pool = place.pool_as(1, &role("relay")).await;
+        for forbidden in [
+            "INSERT INTO {}.outbox (id, name, payload) VALUES ('x', 'n', '')",
+            "UPDATE {}.outbox SET payload = ''",
+            "UPDATE {}.outbox SET key = NULL",
+            "TRUNCATE {}.outbox",
+            "CREATE TABLE {}.mine ()",
+        ] {
+            let sql = AssertSqlSafe(place.sql(forbidden));
+            let refused = sqlx::raw_sql(sql).execute(&pool).await.expect_err(forbidden);
+            assert_eq!(
+                state(&refused).as_deref(),
+                Some("42501"),
+                "{forbidden}: {refused}"
+            );
+        }
+    });
+}
+
+#[test]
+fn the_database_refuses_a_state_whose_columns_contradict_each_other() {
+    on_server(async |url| {
+        let place = Place::new(url);
+        let owner = place.open().await;
+        let run = async |sql: &str| {
+            let sql = AssertSqlSafe(place.sql(sql));
+            sqlx::raw_sql(sql).execute(owner.pool()).await
+        };
+        run("INSERT INTO {}.outbox (id, name, payload) VALUES ('m', 'n', '')")
+            .await
+            .unwrap();
+        for wrong in [
+            "outcome = 'published'",
+            "settled_at = now()",
+            "lease_until = now()",
+            "holds = false",
+            "outcome = 'dead', settled_at = now(), attempt = 1, lease_until = now()",
+        ] {
+            let refused = run(&format!("UPDATE {{}}.outbox SET {wrong}"))
+                .await
+                .expect_err(wrong);
+            assert_eq!(state(&refused).as_deref(), Some("23514"), "{wrong}: {refused}");
+        }
     });
 }
 
@@ -209,4 +264,9 @@ fn names_that_are_no_identifiers_never_reach_the_database() {
     }
     let names = Names::new(Identifier::new("order").unwrap());
     assert_eq!(names.fill("{schema}.{prefix}outbox"), "\"order\".outbox");
+}
+
+/// The `SQLSTATE` of what the database said.
+fn state(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
