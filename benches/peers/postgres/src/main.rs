@@ -18,10 +18,14 @@ fn main() -> Result<(), Failure> {
     let rounds = effort.pick(1, 3);
     for count in [1, 8, 32] {
         let contenders = vec![
-            Contender::new("pgmq, enqueued", || pgmq::commits(server.runtime(), &url, count, span)),
+            Contender::new("pgmq, enqueued", || {
+                pgmq::commits(server.runtime(), &url, count, span)
+            }),
             Contender::new("business row alone", || server.business_rows(count, span)),
             Contender::new("Postbox, enqueued", || server.transactions(count, span)),
-            Contender::new("Postbox, published and settled", || server.commits_published(count, span)),
+            Contender::new("Postbox, published and settled", || {
+                server.commits_published(count, span)
+            }),
         ];
         let row = format!("{count} client{}", if count == 1 { "" } else { "s" });
         side_by_side(&mut figures, "postgres-peers", row, rounds, contenders)?;
@@ -29,7 +33,9 @@ fn main() -> Result<(), Failure> {
     let rows = effort.pick(2_000, 20_000);
     for workers in [1, 4] {
         let contenders = vec![
-            Contender::new("pgmq", || pgmq::drain(server.runtime(), &url, workers, rows as usize)),
+            Contender::new("pgmq", || {
+                pgmq::drain(server.runtime(), &url, workers, rows as usize)
+            }),
             Contender::new("Postbox, no keys", || server.drain(workers, rows, false)),
             Contender::new("Postbox, a key each", || server.drain(workers, rows, true)),
         ];

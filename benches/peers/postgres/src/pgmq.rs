@@ -46,7 +46,9 @@ pub(crate) fn drain(runtime: &Runtime, url: &str, workers: u32, rows: usize) -> 
         let mut left = rows;
         while left > 0 {
             let some = left.min(messages.len());
-            queue.send_batch(QUEUE, messages.get(..some).unwrap_or_default()).await?;
+            queue
+                .send_batch(QUEUE, messages.get(..some).unwrap_or_default())
+                .await?;
             left -= some;
         }
         sqlx::query("VACUUM ANALYZE pgmq.q_orders").execute(&pool).await?;
@@ -57,7 +59,9 @@ pub(crate) fn drain(runtime: &Runtime, url: &str, workers: u32, rows: usize) -> 
             let (queue, seen) = (queue.clone(), seen.clone());
             tasks.spawn(async move {
                 while seen.load(Relaxed) < rows {
-                    let batch = queue.read_batch::<Placed, serde_json::Value>(QUEUE, 60, BATCH).await?;
+                    let batch = queue
+                        .read_batch::<Placed, serde_json::Value>(QUEUE, 60, BATCH)
+                        .await?;
                     let ids: Vec<i64> = batch.iter().map(|message| message.msg_id).collect();
                     std::hint::black_box(&batch);
                     if !ids.is_empty() {
@@ -69,7 +73,7 @@ pub(crate) fn drain(runtime: &Runtime, url: &str, workers: u32, rows: usize) -> 
             });
         }
         while let Some(done) = tasks.join_next().await {
-            done??;
+            done?.map_err(|error| -> Failure { error })?;
         }
         Ok::<_, Failure>(start.elapsed())
     })?;
@@ -91,8 +95,11 @@ async fn fresh(url: &str, connections: u32) -> Result<(PGMQueueExt, PgPool), Fai
     // It is not there the first time.
     let _ = queue.drop_queue(QUEUE).await;
     queue.create(QUEUE).await?;
-    sqlx::query("DROP TABLE IF EXISTS peer_orders").execute(&pool).await?;
-    let orders = "CREATE TABLE peer_orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)";
+    sqlx::query("DROP TABLE IF EXISTS peer_orders")
+        .execute(&pool)
+        .await?;
+    let orders =
+        "CREATE TABLE peer_orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)";
     sqlx::query(orders).execute(&pool).await?;
     Ok((queue, pool))
 }

@@ -79,13 +79,19 @@ async fn pool(path: &Path) -> Result<SqlitePool, Failure> {
         .create_if_missing(true)
         .busy_timeout(Duration::from_secs(20))
         .journal_mode(SqliteJournalMode::Wal);
-    let schema = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    let schema = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options.clone())
+        .await?;
     SqliteStorage::setup(&schema).await?;
     let business = "CREATE TABLE business (id INTEGER PRIMARY KEY, body BLOB NOT NULL)";
     sqlx::query(business).execute(&schema).await?;
     schema.close().await;
     let options = options.synchronous(SqliteSynchronous::Full);
-    Ok(SqlitePoolOptions::new().max_connections(5).connect_with(options).await?)
+    Ok(SqlitePoolOptions::new()
+        .max_connections(5)
+        .connect_with(options)
+        .await?)
 }
 
 fn encoded() -> Vec<u8> {

@@ -4,7 +4,9 @@ mod apalis;
 
 use std::time::Duration;
 
-use postbox_benches::{Contender, Effort, Failure, Figures, runtime, side_by_side, sqlite_commits, sqlite_drain};
+use postbox_benches::{
+    Contender, Effort, Failure, Figures, runtime, side_by_side, sqlite_commits, sqlite_drain,
+};
 
 fn main() -> Result<(), Failure> {
     let Some(effort) = Effort::asked_for("sqlite") else {
@@ -15,8 +17,12 @@ fn main() -> Result<(), Failure> {
     let span = Duration::from_millis(effort.pick(50, 1_000));
     for count in [1, 8, 32] {
         let contenders = vec![
-            Contender::new("apalis-sqlite, enqueued", || apalis::commits(&runtime, count, span)),
-            Contender::new("Postbox, published and settled", || sqlite_commits(&runtime, count, span)),
+            Contender::new("apalis-sqlite, enqueued", || {
+                apalis::commits(&runtime, count, span)
+            }),
+            Contender::new("Postbox, published and settled", || {
+                sqlite_commits(&runtime, count, span)
+            }),
         ];
         let row = format!("commits, {count} client{}", if count == 1 { "" } else { "s" });
         side_by_side(&mut figures, "sqlite-peers", row, effort.rounds(), contenders)?;
@@ -26,6 +32,12 @@ fn main() -> Result<(), Failure> {
         Contender::new("apalis-sqlite, enqueued", || apalis::drain(&runtime, rows)),
         Contender::new("Postbox, published and settled", || sqlite_drain(&runtime, rows)),
     ];
-    side_by_side(&mut figures, "sqlite-peers", format!("drain of {rows}"), effort.rounds(), contenders)?;
+    side_by_side(
+        &mut figures,
+        "sqlite-peers",
+        format!("drain of {rows}"),
+        effort.rounds(),
+        contenders,
+    )?;
     Ok(())
 }
