@@ -32,6 +32,9 @@ macro_rules! held {
 /// 1 the rows, 2 worker, 3 attempt.
 pub(crate) const COMPLETE: &str = "DELETE FROM postbox_outbox WHERE seq IN rarray(?1) \
     AND state = 1 AND worker = ?2 AND attempt = ?3 RETURNING seq";
+/// 1 the row, 2 worker, 3 attempt: [`COMPLETE`] without the cost of a list.
+const COMPLETE_ONE: &str =
+    "DELETE FROM postbox_outbox WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3";
 /// 1 the claims, each with 3 state, 4 due, 5 settled at, 6 failures to add, 7 the error. A row that is settled
 /// at [`GONE`] is deleted by its trigger.
 pub(crate) const SETTLE: &str = "UPDATE postbox_outbox AS o SET state = s.value ->> 3, \
@@ -124,6 +127,28 @@ pub(crate) fn settle(
 fn complete(scope: &Scope<'_>, settlements: &[SettlementBuf<i64>]) -> Result<Settled, Fault<SqliteError>> {
     let mut settled = Settled::none();
     let before = scope.connection.total_changes();
+    if let [only] = settlements {
+        let ClaimRef { key, fence } = only.claim;
+        let mut statement = scope.connection.prepare_cached(COMPLETE_ONE)?;
+        match statement.execute(params![key, worker(fence.worker), fence.attempt])? {
+            0 => settled.refuse(0),
+            _ => settled.apply(),
+        }
+    } else {
+        complete_all(scope, settlements, &mut settled)?;
+    }
+    // The triggers' changes count too: one more than our own is the next message of a key, set free.
+    if scope.connection.total_changes() - before > settled.applied() as u64 {
+        scope.ring();
+    }
+    Ok(settled)
+}
+
+fn complete_all(
+    scope: &Scope<'_>,
+    settlements: &[SettlementBuf<i64>],
+    settled: &mut Settled,
+) -> rusqlite::Result<()> {
     let mut statement = scope.connection.prepare_cached(COMPLETE)?;
     let mut fences: Vec<Fence> = Vec::with_capacity(1);
     for settlement in settlements {
@@ -152,11 +177,7 @@ fn complete(scope: &Scope<'_>, settlements: &[SettlementBuf<i64>]) -> Result<Set
             }
         }
     }
-    // The triggers' changes count too: one more than our own is the next message of a key, set free.
-    if scope.connection.total_changes() - before > settled.applied() as u64 {
-        scope.ring();
-    }
-    Ok(settled)
+    Ok(())
 }
 
 /// What [`SETTLE`] writes into a row: state, due, settled at, failures to add, error.
