@@ -44,7 +44,8 @@ where
 /// The number of the next request, in all.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// So many clients for so long, each of which asks once at least, then `finish`, whose time counts too: what was put off is work as well.
+/// So many clients for so long, each of which asks once at least, then `finish`, whose time counts too: what was put off is
+/// work as well.
 ///
 /// ```
 /// use postbox_benches::{clients, request, runtime};

@@ -14,7 +14,7 @@
 //! ```
 //! use core::time::Duration;
 //! use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-//! use postbox::{claim::Verdict, id::{Excerpt, WorkerId}, message::{Headers, MessageKind, MessageRef}};
+//! use postbox::{claim::Verdict, id::WorkerId, message::{Headers, MessageKind, MessageRef}};
 //! use postbox::store::{ClaimRequest, ClaimedMessage, OutboxStore, Settlement, Which};
 //! use postbox::testing::{VirtualClock, run};
 //! use postbox::wakeup::Wakeup;
@@ -53,7 +53,7 @@
 //!     assert_eq!(batch[0].message().id, "now");
 //!     assert_ne!(batch[0].claim().key, key);
 //!     let (claim, verdict) = (batch[0].claim(), Verdict::Bury);
-//!     let settled = (&outbox).settle(&[Settlement { claim, verdict, error: Excerpt::new("no broker") }]).await?;
+//!     let settled = (&outbox).settle(&[Settlement { claim, verdict, error: "no broker" }]).await?;
 //!     assert_eq!(settled.applied(), 1);
 //!     Ok::<_, core::convert::Infallible>(())
 //! })??;
