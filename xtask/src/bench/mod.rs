@@ -16,13 +16,13 @@ use crate::postgres::{self, Durability};
 use crate::toolchain::{cargo, workspace_root};
 use table::Tables;
 
-/// Programs that measure, each beside what it is compared with: a manifest, and what is said to it.
-const PROGRAMS: &[&str] = &[
-    "benches/Cargo.toml",
-    "benches/peers/join/Cargo.toml",
-    "benches/peers/memory/Cargo.toml",
-    "benches/peers/postgres/Cargo.toml",
-    "benches/peers/sqlite/Cargo.toml",
+/// Programs that measure: a manifest, and the suite that it belongs to, if it is not all of them.
+const PROGRAMS: &[(&str, Option<&str>)] = &[
+    ("benches/Cargo.toml", None),
+    ("benches/peers/join/Cargo.toml", Some("join")),
+    ("benches/peers/memory/Cargo.toml", Some("dispatch")),
+    ("benches/peers/postgres/Cargo.toml", Some("postgres")),
+    ("benches/peers/sqlite/Cargo.toml", Some("sqlite")),
 ];
 
 /// `cargo xtask bench [suite]...`; `--check` counts, `--smoke` runs everything once and writes nothing.
@@ -59,7 +59,10 @@ pub(crate) fn smoke() -> [Step; 2] {
 fn measure(root: &Path, smoke: bool, suites: &[String]) -> Result<(), String> {
     let server = postgres::Server::start(Durability::Full)?;
     let mut tables = Tables::default();
-    for manifest in PROGRAMS.iter().filter(|manifest| root.join(manifest).is_file()) {
+    let is_asked_for = |suite: Option<&str>| {
+        suites.is_empty() || suite.is_none_or(|suite| suites.iter().any(|asked| asked == suite))
+    };
+    for (manifest, _) in PROGRAMS.iter().filter(|(_, suite)| is_asked_for(*suite)) {
         let mut command = Command::new(cargo());
         command
             .args([
