@@ -14,9 +14,6 @@ use crate::settle;
 
 /// So many are not kept waiting for more.
 const ENOUGH: usize = 256;
-/// After so many linger times whoever waits to do the writing does not. Sooner it is only about to: a timer may be some
-/// milliseconds late, and who settles would write most of what was gathered, in small pieces.
-const LATE: u32 = 5;
 /// So many are kept while the database is away; of more, the oldest are forgotten, and published again.
 const MOST: usize = 8 * MAX_BATCH;
 
@@ -63,8 +60,7 @@ impl Gathering {
                 }
             }
             let since = *queue.since.get_or_insert_with(Instant::now);
-            let late = since.elapsed() > self.linger.saturating_mul(LATE);
-            (queue.settlements.len() >= ENOUGH, late)
+            (queue.settlements.len() >= ENOUGH, since.elapsed() > self.linger)
         });
         if full || late || self.waiting.load(Ordering::SeqCst) == 0 {
             return true;

@@ -77,8 +77,11 @@ pub(crate) fn settle(
     settlements: &[SettlementBuf<i64>],
 ) -> Result<Settled, Fault<SqliteError>> {
     let (now, keep) = (scope.now(), scope.outbox().retention().is_some());
-    if !keep && settlements.iter().all(|one| one.verdict == Verdict::Complete) {
-        return complete(scope, settlements);
+    if let Some(fence) = settlements.first().map(|one| one.claim.fence) {
+        let alike = |one: &SettlementBuf<i64>| one.verdict == Verdict::Complete && one.claim.fence == fence;
+        if !keep && settlements.iter().all(alike) {
+            return complete(scope, settlements, fence);
+        }
     }
     let mut settled = Settled::none();
     let mut open = HashMap::with_capacity(settlements.len());
@@ -122,54 +125,32 @@ pub(crate) fn settle(
     Ok(settled)
 }
 
-/// Deletes what was published: one statement for all that are held under the same fence, as a batch is. Taking a list
-/// apart that travels as JSON costs more.
-fn complete(scope: &Scope<'_>, settlements: &[SettlementBuf<i64>]) -> Result<Settled, Fault<SqliteError>> {
+/// Deletes what was published and is held under one fence, as nearly every batch is. Taking a list apart that travels as
+/// JSON costs more.
+fn complete(
+    scope: &Scope<'_>,
+    settlements: &[SettlementBuf<i64>],
+    fence: Fence,
+) -> Result<Settled, Fault<SqliteError>> {
     let mut settled = Settled::none();
     let before = scope.connection.total_changes();
+    let holder = (worker(fence.worker), fence.attempt);
     if let [only] = settlements {
-        let ClaimRef { key, fence } = only.claim;
         let mut statement = scope.connection.prepare_cached(COMPLETE_ONE)?;
-        match statement.execute(params![key, worker(fence.worker), fence.attempt])? {
+        match statement.execute(params![only.claim.key, holder.0, holder.1])? {
             0 => settled.refuse(0),
             _ => settled.apply(),
         }
     } else {
-        complete_all(scope, settlements, &mut settled)?;
-    }
-    // The triggers' changes count too: one more than our own is the next message of a key, set free.
-    if scope.connection.total_changes() - before > settled.applied() as u64 {
-        scope.ring();
-    }
-    Ok(settled)
-}
-
-fn complete_all(
-    scope: &Scope<'_>,
-    settlements: &[SettlementBuf<i64>],
-    settled: &mut Settled,
-) -> rusqlite::Result<()> {
-    let mut statement = scope.connection.prepare_cached(COMPLETE)?;
-    let mut fences: Vec<Fence> = Vec::with_capacity(1);
-    for settlement in settlements {
-        if !fences.contains(&settlement.claim.fence) {
-            fences.push(settlement.claim.fence);
-        }
-    }
-    for fence in fences {
-        let held = || {
-            settlements
-                .iter()
-                .enumerate()
-                .filter(|(_, one)| one.claim.fence == fence)
-        };
-        let rows: Vec<Integer> = held().map(|(_, one)| Integer::from(one.claim.key)).collect();
+        let rows = settlements.iter().map(|one| Integer::from(one.claim.key));
+        let rows: Vec<Integer> = rows.collect();
         let mut gone = HashSet::with_capacity(rows.len());
-        let mut deleted = statement.query(params![Rc::new(rows), worker(fence.worker), fence.attempt])?;
+        let mut statement = scope.connection.prepare_cached(COMPLETE)?;
+        let mut deleted = statement.query(params![Rc::new(rows), holder.0, holder.1])?;
         while let Some(row) = deleted.next()? {
             gone.insert(row.get::<_, i64>(0)?);
         }
-        for (index, one) in held() {
+        for (index, one) in settlements.iter().enumerate() {
             if gone.remove(&one.claim.key) {
                 settled.apply();
             } else {
@@ -177,7 +158,11 @@ fn complete_all(
             }
         }
     }
-    Ok(())
+    // The triggers' changes count too: one more than our own is the next message of a key, set free.
+    if scope.connection.total_changes() - before > settled.applied() as u64 {
+        scope.ring();
+    }
+    Ok(settled)
 }
 
 /// What [`SETTLE`] writes into a row: state, due, settled at, failures to add, error.
