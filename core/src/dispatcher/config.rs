@@ -2,7 +2,7 @@
 
 use crate::id::{Invalid, WorkerId};
 use crate::lease::Lease;
-use crate::observe::{Observer, ignore};
+use crate::observe::{Observer, Signal, ignore};
 use crate::retry::{Backoff, RetryPolicy};
 
 /// The settings of an [`OutboxDispatcher`](super::OutboxDispatcher).
@@ -23,7 +23,8 @@ pub struct DispatchConfig {
     pub(super) lease: Lease,
     pub(super) retry: RetryPolicy,
     pub(super) outage: Backoff,
-    pub(super) observer: Observer,
+    /// None: nobody watches, and nothing is put together to be seen.
+    pub(super) observer: Option<Observer>,
 }
 
 impl DispatchConfig {
@@ -35,7 +36,7 @@ impl DispatchConfig {
             lease: Lease::BACKSTOP,
             retry: RetryPolicy::DEFAULT,
             outage: Backoff::OUTAGE,
-            observer: ignore,
+            observer: None,
         }
     }
 
@@ -81,7 +82,7 @@ impl DispatchConfig {
 
     /// Sets who watches.
     pub const fn with_observer(mut self, observer: Observer) -> Self {
-        self.observer = observer;
+        self.observer = Some(observer);
         self
     }
 
@@ -102,7 +103,18 @@ impl DispatchConfig {
 
     /// Who watches.
     pub const fn observer(&self) -> Observer {
-        self.observer
+        match self.observer {
+            Some(observer) => observer,
+            None => ignore,
+        }
+    }
+
+    /// Tells whoever watches.
+    #[inline]
+    pub(super) fn tell<'s>(&self, signal: impl FnOnce() -> Signal<'s>) {
+        if let Some(observer) = self.observer {
+            observer(signal());
+        }
     }
 
     /// When to try again and when to give up.

@@ -117,7 +117,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
         let messages = Scratch::collect(first, held, |_, held| held.message());
         let mut outcomes = Scratch::waiting(held.len());
         outcome.claimed = messages.as_slice().len();
-        (self.config.observer)(Signal::Claimed {
+        self.config.tell(|| Signal::Claimed {
             worker: self.config.worker,
             messages: outcome.claimed,
         });
@@ -203,7 +203,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
 
     fn signal(&self, id: &str, settlement: &Settlement<'_, S::Key>) {
         let error = settlement.error;
-        (self.config.observer)(match settlement.verdict {
+        self.config.tell(|| match settlement.verdict {
             Verdict::Complete => Signal::Published { id },
             Verdict::Bury => Signal::Buried { id, error },
             Verdict::Retry { after } | Verdict::Release { after } => Signal::Retrying { id, error, after },
@@ -231,7 +231,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
                     outcome.overtaken = overtaken;
                     if overtaken > 0 {
                         let worker = self.config.worker;
-                        (self.config.observer)(Signal::Overtaken {
+                        self.config.tell(|| Signal::Overtaken {
                             worker,
                             messages: overtaken,
                         });
@@ -260,7 +260,7 @@ impl<'a, S: OutboxStore, P: AsyncMessagePublisher, T: Timer> Pass<'a, S, P, T> {
 
     fn store_error(&self, doing: &'static str, error: &S::Error, pause: Duration) {
         let error = Excerpt::display(error);
-        (self.config.observer)(Signal::StoreError {
+        self.config.tell(|| Signal::StoreError {
             doing,
             error: error.as_str(),
             pause,

@@ -29,9 +29,10 @@ impl Scratch<PublishOutcome> {
     pub(super) fn waiting(len: usize) -> Self {
         #[cfg(feature = "alloc")]
         {
-            let mut items = alloc::vec::Vec::new();
-            items.resize_with(len.min(CHUNK), PublishOutcome::default);
-            Self { items }
+            let waiting = core::iter::repeat_with(PublishOutcome::default);
+            Self {
+                items: waiting.take(len.min(CHUNK)).collect(),
+            }
         }
         #[cfg(not(feature = "alloc"))]
         Self {

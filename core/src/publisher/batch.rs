@@ -82,32 +82,42 @@ impl<'a> PublishBatch<'a> {
 
     /// Takes the next message; from now on it may have gone out.
     pub fn start(&mut self) -> Option<(Ticket, MessageRef<'a>)> {
+        self.begin().map(|(ticket, message)| (ticket, *message))
+    }
+
+    /// The same, where it lies: a message is many words to copy.
+    #[inline]
+    pub(super) fn begin(&mut self) -> Option<(Ticket, &'a MessageRef<'a>)> {
         if self.halted || self.control.is_halted() {
             return None;
         }
         let index = self.next;
-        let message = *self.messages.get(index)?;
+        let message = self.messages.get(index)?;
         *self.outcomes.get_mut(index)? = PublishOutcome::Started;
         self.next = index.saturating_add(1);
         Some((Ticket(index), message))
     }
 
     /// Records the verdict on a started message.
+    #[inline]
     pub fn report<E: fmt::Display>(&mut self, ticket: Ticket, result: Result<(), PublishError<E>>) {
         self.control.move_on();
         let outcome = match result {
             Ok(()) => PublishOutcome::Published,
-            Err(error) => {
-                let kind = error.kind();
-                self.halted |= kind == FailureKind::Unavailable;
-                PublishOutcome::Failed {
-                    kind,
-                    error: Excerpt::display(error.error()),
-                }
-            }
+            Err(error) => self.failed(&error),
         };
         if let Some(slot) = self.outcomes.get_mut(ticket.0) {
             *slot = outcome;
+        }
+    }
+
+    #[cold]
+    fn failed<E: fmt::Display>(&mut self, error: &PublishError<E>) -> PublishOutcome {
+        let kind = error.kind();
+        self.halted |= kind == FailureKind::Unavailable;
+        PublishOutcome::Failed {
+            kind,
+            error: Excerpt::display(error.error()),
         }
     }
 }

@@ -57,10 +57,10 @@ pub trait AsyncMessagePublisher {
             }
             // A publish that is ready at once leaves its place to the next.
             while window.has_room() {
-                let Some((ticket, message)) = batch.start() else {
+                let Some((ticket, message)) = batch.begin() else {
                     break;
                 };
-                let publishing = Tagged::new(ticket, self.publish(message));
+                let publishing = Tagged::new(ticket, self.publish(*message));
                 if let Poll::Ready((ticket, result)) = window.as_mut().push_poll(publishing, cx) {
                     report(batch, ticket, result);
                 }
@@ -75,7 +75,8 @@ pub trait AsyncMessagePublisher {
     }
 }
 
-/// Records what came of a publish; nothing, if it panicked.
+/// Records what came of a publish, also that it panicked.
+#[inline]
 fn report<E: fmt::Display>(
     batch: &mut PublishBatch<'_>,
     ticket: Ticket,

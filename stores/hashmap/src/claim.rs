@@ -1,5 +1,6 @@
 //! Claims and renewals: choosing rows, and running core's rule on each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use postbox::claim::{Claiming, Status};
@@ -8,10 +9,9 @@ use postbox::message::MessageRef;
 use postbox::store::{ClaimRef, ClaimRequest, ClaimedMessage, MAX_BATCH, Which};
 use postbox::time::Instant;
 
-use crate::packed::Packed;
+use crate::packed::{Packed, Piece};
 use crate::rows::Rows;
-use crate::schedule::Turn;
-use crate::table::{HashMapKey, Place, Row, Slot};
+use crate::table::{HashMapKey, Place, Row, Slot, Turn};
 
 /// A claimed message, shared with the store: nothing was copied.
 ///
@@ -25,26 +25,33 @@ use crate::table::{HashMapKey, Place, Row, Slot};
 /// ```
 #[derive(Clone, Debug)]
 pub struct HashMapClaimed {
+    piece: Arc<Piece>,
     message: Packed,
     claim: ClaimRef<HashMapKey>,
     failures: u32,
-    age: Duration,
+    /// By the store's clock: its age is rarely asked for.
+    committed: Instant,
+    claimed: Instant,
 }
 
 impl ClaimedMessage for HashMapClaimed {
     type Key = HashMapKey;
 
+    #[inline]
     fn message(&self) -> MessageRef<'_> {
-        self.message.as_ref()
+        self.message.view(&self.piece)
     }
+    #[inline]
     fn claim(&self) -> ClaimRef<HashMapKey> {
         self.claim
     }
+    #[inline]
     fn failures(&self) -> u32 {
         self.failures
     }
+    #[inline]
     fn age(&self) -> Duration {
-        self.age
+        self.claimed.since(self.committed)
     }
 }
 
@@ -63,9 +70,7 @@ impl Rows {
         }
         let mut batch = Vec::with_capacity(selected.len());
         for (_, slot) in selected.drain(..) {
-            if let Some(claimed) = self.claim_row(slot, request, now) {
-                batch.push(claimed);
-            }
+            self.claim_row(slot, request, now, &mut batch);
         }
         self.selected = selected;
         batch
@@ -132,8 +137,17 @@ impl Rows {
     }
 
     /// Claims a row that was taken out of its schedule.
-    fn claim_row(&mut self, slot: Slot, request: &ClaimRequest<'_>, now: Instant) -> Option<HashMapClaimed> {
-        let row = self.table.get_mut(slot)?;
+    #[inline]
+    fn claim_row(
+        &mut self,
+        slot: Slot,
+        request: &ClaimRequest<'_>,
+        now: Instant,
+        batch: &mut Vec<HashMapClaimed>,
+    ) {
+        let Some((row, message, pieces)) = self.table.get_beside(slot) else {
+            return;
+        };
         let before = row.entry.state().status();
         let claiming = row
             .entry
@@ -147,15 +161,19 @@ impl Rows {
                 ));
                 self.errors.insert(slot, error);
                 self.moved(slot, before, now);
-                return None;
+                return;
             }
             Claiming::NotFree => {
                 self.moved(slot, before, now);
-                return None;
+                return;
             }
         };
-        let claimed = HashMapClaimed {
-            message: row.message.clone()?,
+        let Some(piece) = pieces.share(message) else {
+            return;
+        };
+        batch.push(HashMapClaimed {
+            piece: piece.clone(),
+            message,
             claim: ClaimRef {
                 key: HashMapKey {
                     slot,
@@ -164,18 +182,19 @@ impl Rows {
                 fence,
             },
             failures: row.entry.failures(),
-            age: now.since(row.entry.committed()),
-        };
+            committed: row.entry.committed(),
+            claimed: now,
+        });
+        let behind = self.leased.append(row, slot, true);
+        self.leased.link(&mut self.table, behind, slot);
         // It was free, so it is a head, and stays one.
         *self.count(before) -= 1;
         *self.count(Status::InFlight) += 1;
-        self.leased.push(&mut self.table, slot, true);
-        Some(claimed)
     }
 }
 
 /// When a row was due, if it is free: it stands in a schedule of live rows, and its turn has come.
 fn free(row: &Row, now: Instant) -> Option<Turn> {
     let free = row.place != Place::None && row.entry.is_live() && row.at() <= now;
-    free.then(|| (row.at(), row.sequence))
+    free.then(|| row.turn())
 }

@@ -72,11 +72,10 @@ impl<L: Link> Index<L> {
         self.append(table, slot, hash);
     }
 
-    /// Takes a row out of its chain; `heir`, if there is one, takes its place.
-    pub(crate) fn remove(&mut self, table: &mut Table, slot: Slot, heir: Slot) {
-        let Some(Chained { hash, next }) = Self::link(table, slot).copied() else {
-            return;
-        };
+    /// Takes a row out of its chain, in which it was chained so; `heir`, if there is one, takes its place.
+    #[inline]
+    pub(crate) fn remove(&mut self, table: &mut Table, slot: Slot, chained: Chained, heir: Slot) {
+        let Chained { hash, next } = chained;
         let next = if let Some(link) = Self::link(table, heir) {
             *link = Chained { hash, next };
             heir
@@ -84,11 +83,17 @@ impl<L: Link> Index<L> {
             self.len -= 1;
             next
         };
-        let mut at = self.first(hash);
-        if at == slot {
-            self.set_first(hash, next);
-            return;
+        let chain = self.chain(hash);
+        match self.first.get_mut(chain) {
+            Some(first) if *first == slot => *first = next,
+            Some(first) => Self::unchain(table, *first, slot, next),
+            None => {}
         }
+    }
+
+    #[cold]
+    fn unchain(table: &mut Table, first: Slot, slot: Slot, next: Slot) {
+        let mut at = first;
         while let Some(before) = Self::link(table, at) {
             if before.next == slot {
                 before.next = next;
@@ -130,7 +135,7 @@ impl<L: Link> Index<L> {
     }
 
     fn link(table: &mut Table, slot: Slot) -> Option<&mut Chained> {
-        table.get_mut(slot).map(L::of)
+        table.neighbour(slot).map(L::of)
     }
 
     fn set_first(&mut self, hash: u32, slot: Slot) {
@@ -156,7 +161,6 @@ mod tests {
     use postbox::time::Instant;
 
     use super::*;
-    use crate::packed::Packer;
 
     /// The rows that stand in the chain of a hash.
     fn chain(index: &Index<ById>, table: &Table, hash: u32) -> BTreeSet<Slot> {
@@ -171,23 +175,26 @@ mod tests {
         rows
     }
 
+    fn leave(index: &mut Index<ById>, table: &mut Table, slot: Slot) {
+        let stood = table.remove(slot).unwrap();
+        index.remove(table, slot, stood.by_id, NONE);
+    }
+
     #[test]
     fn rows_are_found_by_their_hash_whatever_came_and_went() {
         let (mut table, mut index) = (Table::new(), Index::<ById>::new());
-        let (mut packer, mut known) = (Packer::default(), Vec::new());
+        let mut known = Vec::new();
         for step in 0_u32..600 {
             // Few hashes, so that chains are long and hold several hashes.
             let hash = step.wrapping_mul(0x9e37_79b9) % 97;
             let message = OutboxMessage::create(format!("m-{step}"), "thing", vec![]).unwrap();
             let entry = Entry::pending(Instant::ZERO, Duration::ZERO);
-            let row = Row::new(packer.pack(&message), false, entry, u64::from(step));
-            let slot = table.insert(row);
+            let slot = table.insert(&message, entry, u64::from(step));
             index.insert(&mut table, slot, hash);
             known.push((slot, hash));
             if step % 3 == 0 {
                 let (slot, _) = known.swap_remove(step as usize * 7 % known.len());
-                index.remove(&mut table, slot, NONE);
-                table.remove(slot);
+                leave(&mut index, &mut table, slot);
             }
             let of = |wanted| known.iter().filter(move |(_, hash)| *hash == wanted);
             assert_eq!(
@@ -197,8 +204,7 @@ mod tests {
         }
         for (slot, hash) in known {
             assert!(chain(&index, &table, hash).contains(&slot));
-            index.remove(&mut table, slot, NONE);
-            table.remove(slot);
+            leave(&mut index, &mut table, slot);
         }
         assert!(index.first.iter().all(|first| *first == NONE));
     }

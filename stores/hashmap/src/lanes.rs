@@ -4,7 +4,7 @@
 use std::hash::RandomState;
 
 use crate::index::{ByKey, Index, hash};
-use crate::table::{Links, NONE, Slot, Table};
+use crate::table::{Chained, InLane, Links, NONE, Slot, Table};
 
 /// Every key that has a message under way.
 #[derive(Debug)]
@@ -39,62 +39,81 @@ impl Lanes {
         let sequence = table.get(slot)?.sequence;
         let Some(head) = self.head(table, key, hash) else {
             let row = table.get_mut(slot)?;
-            (row.in_lane, row.lane, row.lane_tail) = (true, Links::NONE, slot);
+            row.lane = InLane {
+                inside: true,
+                links: Links::NONE,
+                tail: slot,
+            };
             self.heads.insert(table, slot, hash);
             return None;
         };
-        let tail = table.get(head)?.lane_tail;
+        let tail = table.get(head)?.lane.tail;
         let previous = place(table, head, tail, sequence);
         let next = match table.get(previous) {
-            Some(row) => row.lane.next,
+            Some(row) => row.lane.links.next,
             None => head,
         };
         let row = table.get_mut(slot)?;
-        (row.in_lane, row.lane) = (true, Links { previous, next });
+        (row.lane.inside, row.lane.links) = (true, Links { previous, next });
         if let Some(row) = table.get_mut(next) {
-            row.lane.previous = slot;
+            row.lane.links.previous = slot;
         }
         let Some(row) = table.get_mut(previous) else {
-            table.get_mut(slot)?.lane_tail = tail;
-            self.heads.remove(table, head, slot);
+            table.get_mut(slot)?.lane.tail = tail;
+            let chained = table.get(head)?.by_key;
+            self.heads.remove(table, head, chained, slot);
             return Some(head);
         };
-        row.lane.next = slot;
+        row.lane.links.next = slot;
         if next == NONE {
-            table.get_mut(head)?.lane_tail = slot;
+            table.get_mut(head)?.lane.tail = slot;
         }
         None
     }
 
     /// Takes a row out of its lane. Returns the new head, if the row was the head and others wait.
     pub(crate) fn leave(&mut self, table: &mut Table, slot: Slot) -> Option<Slot> {
-        let row = table.get_mut(slot).filter(|row| row.in_lane)?;
-        row.in_lane = false;
-        let Links { previous, next } = row.lane;
-        let tail = row.lane_tail;
-        if let Some(row) = table.get_mut(next) {
-            row.lane.previous = previous;
+        let row = table.get_mut(slot)?;
+        let (lane, by_key) = (row.lane, row.by_key);
+        row.lane.inside = false;
+        self.close_up(table, slot, lane, by_key)
+    }
+
+    /// The same of a row that stood so, and may be gone.
+    #[inline]
+    pub(crate) fn close_up(
+        &mut self,
+        table: &mut Table,
+        slot: Slot,
+        lane: InLane,
+        by_key: Chained,
+    ) -> Option<Slot> {
+        if !lane.inside {
+            return None;
         }
-        if let Some(row) = table.get_mut(previous) {
-            row.lane.next = next;
+        let Links { previous, next } = lane.links;
+        if let Some(row) = table.neighbour(next) {
+            row.lane.links.previous = previous;
+        }
+        if let Some(row) = table.neighbour(previous) {
+            row.lane.links.next = next;
             if next == NONE {
                 let head = first_of(table, previous);
-                table.get_mut(head)?.lane_tail = previous;
+                table.neighbour(head)?.lane.tail = previous;
             }
             return None;
         }
-        if let Some(row) = table.get_mut(next) {
-            row.lane_tail = tail;
+        if let Some(row) = table.neighbour(next) {
+            row.lane.tail = lane.tail;
         }
-        self.heads.remove(table, slot, next);
+        self.heads.remove(table, slot, by_key, next);
         (next != NONE).then_some(next)
     }
 
     fn head(&self, table: &Table, key: &str, hash: u32) -> Option<Slot> {
         let mut at = self.heads.first(hash);
         while let Some(row) = table.get(at) {
-            let message = row.message.as_ref();
-            if row.by_key.hash == hash && message.is_some_and(|message| message.has_key(key)) {
+            if row.by_key.hash == hash && table.message(row).and_then(|message| message.key) == Some(key) {
                 return Some(at);
             }
             at = row.by_key.next;
@@ -113,12 +132,12 @@ fn place(table: &Table, head: Slot, tail: Slot, sequence: u64) -> Slot {
     let (mut front, mut back) = (head, tail);
     loop {
         match table.get(back) {
-            Some(row) if row.sequence > sequence => back = row.lane.previous,
+            Some(row) if row.sequence > sequence => back = row.lane.links.previous,
             _ => return back,
         }
         match table.get(front) {
-            Some(row) if row.sequence < sequence => front = row.lane.next,
-            Some(row) => return row.lane.previous,
+            Some(row) if row.sequence < sequence => front = row.lane.links.next,
+            Some(row) => return row.lane.links.previous,
             None => return back,
         }
     }
@@ -128,8 +147,8 @@ fn place(table: &Table, head: Slot, tail: Slot, sequence: u64) -> Slot {
 /// earlier one was put back before.
 fn first_of(table: &Table, slot: Slot) -> Slot {
     let mut at = slot;
-    while let Some(row) = table.get(at).filter(|row| row.lane.previous != NONE) {
-        at = row.lane.previous;
+    while let Some(row) = table.get(at).filter(|row| row.lane.links.previous != NONE) {
+        at = row.lane.links.previous;
     }
     at
 }
@@ -141,16 +160,13 @@ mod tests {
     use postbox::time::Instant;
 
     use super::*;
-    use crate::packed::Packer;
-    use crate::table::Row;
 
     fn row(table: &mut Table, sequence: u64) -> Slot {
         let message = OutboxMessage::create(format!("m-{sequence}"), "thing", vec![])
             .and_then(|message| message.with_key("k"))
             .unwrap();
-        let packed = Packer::default().pack(&message);
         let entry = Entry::pending(Instant::ZERO, std::time::Duration::ZERO);
-        table.insert(Row::new(packed, true, entry, sequence))
+        table.insert(&message, entry, sequence)
     }
 
     #[test]

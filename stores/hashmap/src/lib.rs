@@ -34,6 +34,7 @@ mod enqueue;
 mod index;
 mod lanes;
 mod packed;
+mod pieces;
 mod repository;
 mod rows;
 mod schedule;

@@ -15,9 +15,9 @@ use postbox::time::Instant;
 
 use crate::index::{ById, Index, hash};
 use crate::lanes::Lanes;
-use crate::packed::Packer;
-use crate::schedule::{Schedule, Turn};
-use crate::table::{HashMapKey, List, NONE, Place, Row, Slot, Table};
+use crate::packed::Packed;
+use crate::schedule::Schedule;
+use crate::table::{HashMapKey, List, NONE, Place, Row, Slot, Table, Turn};
 
 /// All messages of one repository.
 #[derive(Debug)]
@@ -28,7 +28,6 @@ pub(crate) struct Rows {
     pub(crate) pending: Schedule,
     pub(crate) leased: Schedule,
     pub(crate) published: Schedule,
-    packer: Packer,
     /// Why messages failed last: few did.
     pub(crate) errors: HashMap<Slot, Excerpt>,
     pub(crate) by_id: Index<ById>,
@@ -53,7 +52,6 @@ impl Rows {
             pending: Schedule::new(List::Pending),
             leased: Schedule::new(List::Leased),
             published: Schedule::new(List::Published),
-            packer: Packer::default(),
             errors: HashMap::new(),
             by_id: Index::new(),
             hasher,
@@ -79,8 +77,7 @@ impl Rows {
         let hash = self.hash(id);
         let mut at = self.by_id.first(hash);
         while let Some(row) = self.table.get(at) {
-            let message = row.message.as_ref();
-            if row.by_id.hash == hash && message.is_some_and(|message| message.has_id(id)) {
+            if row.by_id.hash == hash && self.table.message(row).is_some_and(|message| message.id == id) {
                 return Some(at);
             }
             at = row.by_id.next;
@@ -105,9 +102,8 @@ impl Rows {
     pub(crate) fn insert(&mut self, message: &OutboxMessage, entry: Entry, now: Instant) -> HashMapKey {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let (hash, keyed) = (self.hash(message.id()), message.as_ref().key.is_some());
-        let packed = self.packer.pack(message);
-        let slot = self.table.insert(Row::new(packed, keyed, entry, sequence));
+        let hash = self.hash(message.id());
+        let slot = self.table.insert(message, entry, sequence);
         self.by_id.insert(&mut self.table, slot, hash);
         *self.count(entry.state().status()) += 1;
         self.settle_in(slot, now);
@@ -135,31 +131,35 @@ impl Rows {
 
     /// Takes a row out of its schedule, if it stands in one.
     pub(crate) fn unlink(&mut self, slot: Slot) {
-        let Some(Place::List(list) | Place::Stray(list)) = self.table.get(slot).map(|row| row.place) else {
+        let place = self.table.get(slot).map(|row| row.place);
+        if let Some(schedule) =
+            place.and_then(|place| schedule(&mut self.pending, &mut self.leased, &mut self.published, place))
+        {
+            schedule.remove(&mut self.table, slot);
+        }
+    }
+
+    /// Deletes a row, wherever it stands. All that is known of it is read at once.
+    pub(crate) fn delete(&mut self, slot: Slot, now: Instant) {
+        let Some(stood) = self.table.remove(slot) else {
             return;
         };
-        let schedule = match list {
-            List::Pending => &mut self.pending,
-            List::Leased => &mut self.leased,
-            List::Published => &mut self.published,
-        };
-        schedule.remove(&mut self.table, slot);
-    }
-
-    /// Deletes a row that was published, and that no retention keeps.
-    pub(crate) fn complete(&mut self, slot: Slot, now: Instant) {
-        self.unlink(slot);
-        self.leave_lane(slot, now);
-        self.delete(slot);
-    }
-
-    /// Deletes a row that stands in no schedule and no lane.
-    pub(crate) fn delete(&mut self, slot: Slot) {
-        let Some(row) = self.table.get(slot) else { return };
-        let status = row.entry.state().status();
-        *self.count(status) -= 1;
-        self.by_id.remove(&mut self.table, slot, NONE);
-        self.table.remove(slot);
+        if let Some(schedule) = schedule(
+            &mut self.pending,
+            &mut self.leased,
+            &mut self.published,
+            stood.place,
+        ) {
+            schedule.close_up(&mut self.table, stood.place, stood.links, stood.turn);
+        }
+        if let Some(promoted) = self
+            .lanes
+            .close_up(&mut self.table, slot, stood.lane, stood.by_key)
+        {
+            self.link_if_head(promoted, now);
+        }
+        self.by_id.remove(&mut self.table, slot, stood.by_id, NONE);
+        *self.count(stood.status) -= 1;
         if !self.errors.is_empty() {
             self.errors.remove(&slot);
         }
@@ -181,24 +181,29 @@ impl Rows {
                 }
             }
             State::Published { .. } => {
-                self.leave_lane(slot, now);
                 if self.options.retention().is_some() {
+                    self.leave_lane(slot, now);
                     self.published.push(&mut self.table, slot, true);
                 } else {
-                    self.delete(slot);
+                    self.delete(slot, now);
                 }
             }
         }
     }
 
     fn join_lane(&mut self, slot: Slot) {
-        let Some(row) = self.table.get(slot).filter(|row| row.keyed && !row.in_lane) else {
+        let keyed = |row: &&Row| !row.lane.inside && row.message.is_some_and(Packed::is_keyed);
+        let Some(row) = self.table.get(slot).filter(keyed) else {
             return;
         };
-        let Some(message) = row.message.clone() else {
+        // Shared for the moment, as the key is read while the lane is written.
+        let Some((message, piece)) = row
+            .message
+            .and_then(|message| Some((message, self.table.pieces.share(message)?.clone())))
+        else {
             return;
         };
-        let key = message.as_ref().key.unwrap_or_default();
+        let key = message.view(&piece).key.unwrap_or_default();
         if let Some(displaced) = self.lanes.join(&mut self.table, key, slot) {
             self.unlink(displaced);
         }
@@ -213,7 +218,7 @@ impl Rows {
     /// Puts a live row into the schedule of its state, unless it has to wait for another.
     fn link_if_head(&mut self, slot: Slot, now: Instant) {
         let Some(row) = self.table.get(slot) else { return };
-        if row.in_lane && row.lane.previous != NONE {
+        if row.lane.inside && row.lane.links.previous != NONE {
             return;
         }
         let at = row.at();
@@ -254,9 +259,25 @@ impl Rows {
     fn stored(&self, slot: Slot) -> Option<StoredMessage> {
         let row = self.table.get(slot)?;
         Some(StoredMessage {
-            message: row.message.as_ref()?.to_message(),
+            message: self.table.pieces.to_message(row.message?),
             entry: row.entry,
             last_error: self.errors.get(&slot).cloned().unwrap_or_default(),
         })
+    }
+}
+
+/// The schedule in which a row stands in this place.
+#[inline]
+const fn schedule<'a>(
+    pending: &'a mut Schedule,
+    leased: &'a mut Schedule,
+    published: &'a mut Schedule,
+    place: Place,
+) -> Option<&'a mut Schedule> {
+    match place {
+        Place::None => None,
+        Place::List(List::Pending) | Place::Stray(List::Pending) => Some(pending),
+        Place::List(List::Leased) | Place::Stray(List::Leased) => Some(leased),
+        Place::List(List::Published) | Place::Stray(List::Published) => Some(published),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use postbox::time::Instant;
 
-use crate::table::{Links, List, NONE, Place, Row, Slot, Table};
+use crate::table::{Links, List, NONE, Place, Row, Slot, Table, Turn};
 
 /// One order of rows.
 #[derive(Debug)]
@@ -20,8 +20,14 @@ pub(crate) struct Schedule {
     strays: BTreeMap<Turn, Slot>,
 }
 
-/// The place of a row in its order: when, and which commit.
-pub(crate) type Turn = (Instant, u64);
+/// Behind what a row was put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Before {
+    /// Behind this row of the list, or first in it.
+    Row(Slot),
+    /// Into the tree: nothing is to be linked.
+    Stray,
+}
 
 const FIRST: Turn = (Instant::ZERO, 0);
 
@@ -38,7 +44,7 @@ impl Schedule {
 
     /// Whose turn comes first.
     pub(crate) fn first(&self, table: &Table) -> Option<(Turn, Slot)> {
-        let listed = table.get(self.head).map(|row| (turn(row), self.head));
+        let listed = table.get(self.head).map(|row| (row.turn(), self.head));
         if self.strays.is_empty() {
             return listed;
         }
@@ -68,16 +74,15 @@ impl Schedule {
                 break;
             };
             visited += 1;
-            let turn = turn(row);
+            let turn = row.turn();
             if turn.0 > now {
                 break;
             }
             row.place = Place::None;
-            row.touch();
             taken.push((turn, self.head));
             self.head = row.links.next;
         }
-        match table.get_mut(self.head) {
+        match table.neighbour(self.head) {
             Some(row) => row.links.previous = NONE,
             None => self.tail = NONE,
         }
@@ -87,13 +92,24 @@ impl Schedule {
     /// Takes in a row that stands in no schedule. `in_order` says that later ones are likely to follow it:
     /// a row far in the future at the end of the list would make strays of all others.
     pub(crate) fn push(&mut self, table: &mut Table, slot: Slot, in_order: bool) {
-        let tail = self.tail;
-        let Some(row) = table.get_mut(slot) else { return };
-        let turn = turn(row);
+        if let Some(row) = table.get_mut(slot) {
+            let before = self.append(row, slot, in_order);
+            self.link(table, before, slot);
+        }
+    }
+
+    /// The first half of [`push`](Self::push), for whoever has the row in hand: [`link`](Self::link) what is returned.
+    #[allow(
+        clippy::inline_always,
+        reason = "what it takes and gives is in registers then"
+    )]
+    #[inline(always)]
+    pub(crate) fn append(&mut self, row: &mut Row, slot: Slot, in_order: bool) -> Before {
+        let (tail, turn) = (self.tail, row.turn());
         if !in_order || (tail != NONE && self.latest > turn) {
             row.place = Place::Stray(self.list);
             self.strays.insert(turn, slot);
-            return;
+            return Before::Stray;
         }
         row.place = Place::List(self.list);
         row.links = Links {
@@ -101,7 +117,14 @@ impl Schedule {
             next: NONE,
         };
         (self.tail, self.latest) = (slot, turn);
-        match table.get_mut(tail) {
+        Before::Row(tail)
+    }
+
+    /// The second half.
+    #[inline]
+    pub(crate) fn link(&mut self, table: &mut Table, before: Before, slot: Slot) {
+        let Before::Row(before) = before else { return };
+        match table.neighbour(before) {
             Some(row) => row.links.next = slot,
             None => self.head = slot,
         }
@@ -110,25 +133,32 @@ impl Schedule {
     /// Lets go of a row that stands here.
     pub(crate) fn remove(&mut self, table: &mut Table, slot: Slot) {
         let Some(row) = table.get_mut(slot) else { return };
-        let Links { previous, next } = row.links;
-        if let Place::Stray(_) = std::mem::replace(&mut row.place, Place::None) {
-            let turn = turn(row);
+        let (links, turn) = (row.links, row.turn());
+        let place = std::mem::replace(&mut row.place, Place::None);
+        self.close_up(table, place, links, turn);
+    }
+
+    /// The same of a row that stood so, and may be gone.
+    #[allow(
+        clippy::inline_always,
+        reason = "what it takes and gives is in registers then"
+    )]
+    #[inline(always)]
+    pub(crate) fn close_up(&mut self, table: &mut Table, place: Place, links: Links, turn: Turn) {
+        if let Place::Stray(_) = place {
             self.strays.remove(&turn);
             return;
         }
-        if let Some(row) = table.get_mut(next) {
+        let Links { previous, next } = links;
+        if let Some(row) = table.neighbour(next) {
             row.links.previous = previous;
         } else {
             self.tail = previous;
-            self.latest = table.get(previous).map_or(FIRST, turn);
+            self.latest = table.get(previous).map_or(FIRST, Row::turn);
         }
-        match table.get_mut(previous) {
+        match table.neighbour(previous) {
             Some(row) => row.links.next = next,
             None => self.head = next,
         }
     }
-}
-
-const fn turn(row: &Row) -> Turn {
-    (row.at(), row.sequence)
 }

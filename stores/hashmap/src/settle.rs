@@ -27,8 +27,8 @@ impl Rows {
     /// other wait together.
     fn touch(&self, settlements: &[Settlement<'_, HashMapKey>]) {
         let touch = |settlement: &Settlement<'_, HashMapKey>| {
-            let row = self.row(settlement.claim.key)?;
-            let in_lane = row.in_lane.then_some(row.by_key.hash);
+            let row = self.table.place(settlement.claim.key.slot)?;
+            let in_lane = row.lane.inside.then_some(row.by_key.hash);
             Some(self.by_id.first(row.by_id.hash) ^ in_lane.map_or(0, |hash| self.lanes.touch(hash)))
         };
         let touched = settlements.iter().filter_map(touch);
@@ -68,8 +68,7 @@ impl Rows {
             {
                 break;
             }
-            self.unlink(slot);
-            self.delete(slot);
+            self.delete(slot, now);
             purged += 1;
         }
         purged
@@ -84,7 +83,7 @@ impl Rows {
             return false;
         }
         if settlement.verdict == Verdict::Complete && self.options.retention().is_none() {
-            self.complete(claim.key.slot, now);
+            self.delete(claim.key.slot, now);
             return true;
         }
         // A release at a shutdown brings no reason: the earlier one is still the last failure.

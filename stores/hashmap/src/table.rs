@@ -1,9 +1,11 @@
 //! Where rows lie: slots that are used again, under keys that never are. What a row waits for is not known here.
 
-use postbox::claim::{Entry, State};
+use postbox::claim::{Entry, State, Status};
+use postbox::message::{MessageRef, OutboxMessage};
 use postbox::time::Instant;
 
 use crate::packed::Packed;
+use crate::pieces::Pieces;
 
 /// Names a row: its slot, and the place of its message in the order of all commits.
 ///
@@ -39,16 +41,21 @@ pub(crate) struct Row {
     pub(crate) place: Place,
     /// Its neighbours there; of a free place, `next` is the next free one.
     pub(crate) links: Links,
-    /// Whether it stands in the lane of its key, its neighbours there, and of the head of a lane the last of it; see
-    /// [`lanes`](crate::lanes).
-    pub(crate) in_lane: bool,
-    pub(crate) lane: Links,
-    pub(crate) lane_tail: Slot,
-    /// Whether it has a key.
-    pub(crate) keyed: bool,
+    /// Where it stands among those of its key.
+    pub(crate) lane: InLane,
     /// What it is found by; see [`Index`](crate::index::Index).
     pub(crate) by_id: Chained,
     pub(crate) by_key: Chained,
+}
+
+/// The place of a row in the lane of its key; see [`lanes`](crate::lanes).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InLane {
+    /// Whether it stands there at all.
+    pub(crate) inside: bool,
+    pub(crate) links: Links,
+    /// Of the head of a lane, the last of it.
+    pub(crate) tail: Slot,
 }
 
 /// Neighbours in a list.
@@ -63,6 +70,21 @@ pub(crate) struct Links {
 pub(crate) struct Chained {
     pub(crate) hash: u32,
     pub(crate) next: Slot,
+}
+
+/// The place of a row in its order: when, and which commit.
+pub(crate) type Turn = (Instant, u64);
+
+/// Where a row stood that is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stood {
+    pub(crate) status: Status,
+    pub(crate) turn: Turn,
+    pub(crate) place: Place,
+    pub(crate) links: Links,
+    pub(crate) lane: InLane,
+    pub(crate) by_id: Chained,
+    pub(crate) by_key: Chained,
 }
 
 /// Where a row waits for something.
@@ -94,9 +116,17 @@ impl Links {
     };
 }
 
+impl InLane {
+    pub(crate) const OUTSIDE: Self = Self {
+        inside: false,
+        links: Links::NONE,
+        tail: NONE,
+    };
+}
+
 impl Row {
     /// A row that stands nowhere yet.
-    pub(crate) const fn new(message: Packed, keyed: bool, entry: Entry, sequence: u64) -> Self {
+    pub(crate) const fn new(message: Packed, entry: Entry, sequence: u64) -> Self {
         const UNCHAINED: Chained = Chained { hash: 0, next: NONE };
         Self {
             message: Some(message),
@@ -104,19 +134,10 @@ impl Row {
             sequence,
             place: Place::None,
             links: Links::NONE,
-            in_lane: false,
-            lane: Links::NONE,
-            lane_tail: NONE,
-            keyed,
+            lane: InLane::OUTSIDE,
             by_id: UNCHAINED,
             by_key: UNCHAINED,
         }
-    }
-
-    /// Has the message brought near, together with those of the rows before and after that are touched as well: to
-    /// clone it is an atomic step, which waits for each alone.
-    pub(crate) fn touch(&self) {
-        std::hint::black_box(self.message.as_ref().map(Packed::touch));
     }
 
     /// What orders it in its schedule.
@@ -129,6 +150,12 @@ impl Row {
             | State::Dead { at } => at,
         }
     }
+
+    /// The same, and its commit, as no two have the same.
+    #[inline]
+    pub(crate) const fn turn(&self) -> Turn {
+        (self.at(), self.sequence)
+    }
 }
 
 /// Rows by slot.
@@ -136,13 +163,16 @@ impl Row {
 pub(crate) struct Table {
     rows: Vec<Row>,
     free: Slot,
+    /// Their messages.
+    pub(crate) pieces: Pieces,
 }
 
 impl Table {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             rows: Vec::new(),
             free: NONE,
+            pieces: Pieces::default(),
         }
     }
 
@@ -151,18 +181,46 @@ impl Table {
         self.rows.len().saturating_add(more) < NONE as usize
     }
 
+    #[inline]
     pub(crate) fn get(&self, slot: Slot) -> Option<&Row> {
         self.rows.get(slot as usize).filter(|row| row.message.is_some())
     }
 
+    /// What lies in a place: a row, or what is left of one that is gone.
+    #[inline]
+    pub(crate) fn place(&self, slot: Slot) -> Option<&Row> {
+        self.rows.get(slot as usize)
+    }
+
+    #[inline]
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Row> {
         self.rows
             .get_mut(slot as usize)
             .filter(|row| row.message.is_some())
     }
 
+    /// The row that another one names as its neighbour, which is never a free place; of [`NONE`] none.
+    #[inline]
+    pub(crate) fn neighbour(&mut self, slot: Slot) -> Option<&mut Row> {
+        self.rows.get_mut(slot as usize)
+    }
+
+    /// A row to change, and the messages beside it.
+    #[inline]
+    pub(crate) fn get_beside(&mut self, slot: Slot) -> Option<(&mut Row, Packed, &Pieces)> {
+        let row = self.rows.get_mut(slot as usize)?;
+        let message = row.message?;
+        Some((row, message, &self.pieces))
+    }
+
+    /// The message of a row.
+    pub(crate) fn message(&self, row: &Row) -> Option<MessageRef<'_>> {
+        row.message.map(|message| self.pieces.view(message))
+    }
+
     /// Takes in a row; there is [room](Self::has_room).
-    pub(crate) fn insert(&mut self, row: Row) -> Slot {
+    pub(crate) fn insert(&mut self, message: &OutboxMessage, entry: Entry, sequence: u64) -> Slot {
+        let row = Row::new(self.pieces.pack(message), entry, sequence);
         let slot = self.free;
         if let Some(place) = self.rows.get_mut(slot as usize) {
             self.free = place.links.next;
@@ -173,14 +231,28 @@ impl Table {
         Slot::try_from(self.rows.len() - 1).unwrap_or(NONE)
     }
 
-    /// Gives a place back whose row stands nowhere any more.
-    pub(crate) fn remove(&mut self, slot: Slot) {
-        let free = self.free;
-        if let Some(row) = self.get_mut(slot) {
-            row.message = None;
-            row.links.next = free;
-            self.free = slot;
-        }
+    /// Gives the place of a row back. Tells where it stands, for it to be taken out of there.
+    #[allow(
+        clippy::inline_always,
+        reason = "what it takes and gives is in registers then"
+    )]
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Stood> {
+        let row = self.rows.get_mut(slot as usize)?;
+        let message = row.message.take()?;
+        let stood = Stood {
+            status: row.entry.state().status(),
+            turn: row.turn(),
+            place: row.place,
+            links: row.links,
+            lane: row.lane,
+            by_id: row.by_id,
+            by_key: row.by_key,
+        };
+        row.links.next = self.free;
+        self.free = slot;
+        self.pieces.forget(message);
+        Some(stood)
     }
 
     /// All rows, in the order of their slots, which means nothing.
@@ -191,8 +263,8 @@ impl Table {
 
     /// Keeps a row's message in memory of its own: it is to stay for long.
     pub(crate) fn set_apart(&mut self, slot: Slot) {
-        if let Some(row) = self.get_mut(slot) {
-            row.message = row.message.as_ref().map(Packed::apart);
+        if let Some(row) = self.rows.get_mut(slot as usize) {
+            row.message = row.message.map(|message| self.pieces.set_apart(message));
         }
     }
 }
