@@ -9,9 +9,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod bouncer;
 mod budget;
+mod container;
 mod debian;
 mod firmware;
+mod host;
 mod plan;
 mod postgres;
 mod programs;
@@ -37,6 +40,12 @@ enum Chore {
     Postgres {
         /// The command, for example: cargo nextest run -p postbox-postgres
         #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<String>,
+    },
+    /// The same behind PgBouncer in transaction mode, with two connections to the server and no prepared statements.
+    Bouncer {
+        /// The command, for example: cargo nextest run -p postbox-postgres --test pooled
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
     /// Crashes, stalls and lost answers in virtual time, by seed: see `cargo xtask simulate --help`.
@@ -67,7 +76,8 @@ enum Chore {
 fn main() -> ExitCode {
     match Cli::parse().chore {
         Chore::Test => test(),
-        Chore::Postgres { command } => beside_postgres(&command),
+        Chore::Postgres { command } => beside(&command, false),
+        Chore::Bouncer { command } => beside(&command, true),
         Chore::Simulate { args } => simulation::chore(&args),
         Chore::Firmware { tests } => {
             let root = toolchain::workspace_root();
@@ -82,12 +92,15 @@ fn test() -> ExitCode {
     let root = toolchain::workspace_root();
     // Lives as long as the tests. Without one, the tests that need it must not look as if they had passed.
     let server = postgres::Server::start(postgres::Durability::None);
-    let steps = plan::test(
-        toolchain,
-        &root,
-        server.as_ref().err().map(String::as_str),
-        postgres::programs().is_some(),
-    );
+    let pooler = server
+        .as_ref()
+        .map_or(Ok(()), |server| bouncer::fits(&server.url));
+    let around = plan::Around {
+        no_server: server.as_ref().err().map(String::as_str),
+        no_pooler: pooler.as_ref().err().map(String::as_str),
+        programs: postgres::programs().is_some(),
+    };
+    let steps = plan::test(toolchain, &root, around);
     let programs = postgres::programs().unwrap_or_default();
     let url = server.as_ref().map_or("", |server| server.url.as_str());
     let variables = [
@@ -103,28 +116,33 @@ fn test() -> ExitCode {
     }
 }
 
-fn beside_postgres(command: &[String]) -> ExitCode {
-    let server = match postgres::Server::start(postgres::Durability::None) {
-        Ok(server) => server,
+fn beside(command: &[String], pooled: bool) -> ExitCode {
+    match run_beside(command, pooled) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(why) => {
-            eprintln!("cargo xtask postgres: {why}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let Some((program, arguments)) = command.split_first() else {
-        return ExitCode::FAILURE;
-    };
-    let mut command = std::process::Command::new(program);
-    let programs = postgres::programs().unwrap_or_default();
-    let command = command.args(arguments).env(postgres::PROGRAMS, programs);
-    match command.env(postgres::URL, &server.url).status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cargo xtask postgres: {program}: {error}");
+            eprintln!("cargo xtask: {why}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a command succeeds beside a server, or beside a pooler before one.
+fn run_beside(command: &[String], pooled: bool) -> Result<bool, String> {
+    let (program, arguments) = command.split_first().ok_or("no command")?;
+    let server = postgres::Server::start(postgres::Durability::None)?;
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).env(postgres::URL, &server.url);
+    command.env(postgres::PROGRAMS, postgres::programs().unwrap_or_default());
+    // Lives as long as the command.
+    let bouncer = pooled.then(|| bouncer::Bouncer::start(&server.url)).transpose()?;
+    if let Some(bouncer) = &bouncer {
+        command
+            .env(postgres::URL, &bouncer.url)
+            .env(bouncer::PREPARED, "no");
+    }
+    let status = command.status().map_err(|error| format!("{program}: {error}"))?;
+    Ok(status.success())
 }
 
 #[cfg(test)]

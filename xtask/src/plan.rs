@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::bench;
 use crate::simulation;
 use crate::toolchain::{BARE_METAL, NIGHTLY, Toolchain};
-use crate::{postgres, quickstart};
+use crate::{bouncer, postgres, quickstart};
 
 /// One cargo command and what becomes of it.
 #[derive(Debug)]
@@ -56,9 +56,24 @@ impl fmt::Display for Step {
     }
 }
 
-/// The steps of `cargo xtask test`, cheapest first where the order is free; `no_server` says why there is no database
-/// server to test with, `programs` whether servers can be started and killed at will.
-pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, programs: bool) -> Vec<Step> {
+/// What there is beside the toolchain.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around<'a> {
+    /// Why there is no database server to test with.
+    pub(crate) no_server: Option<&'a str>,
+    /// Why there is no pooler to put before it.
+    pub(crate) no_pooler: Option<&'a str>,
+    /// Whether servers can be started and killed at will.
+    pub(crate) programs: bool,
+}
+
+/// The steps of `cargo xtask test`, cheapest first where the order is free.
+pub(crate) fn test(toolchain: Toolchain, root: &Path, around: Around<'_>) -> Vec<Step> {
+    let Around {
+        no_server,
+        no_pooler,
+        programs,
+    } = around;
     let rustfmt = || component("rustfmt", toolchain.rustfmt, toolchain.ci);
     let clippy = || component("clippy", toolchain.clippy, toolchain.ci);
     let mut steps = vec![
@@ -98,6 +113,7 @@ pub(crate) fn test(toolchain: Toolchain, root: &Path, no_server: Option<&str>, p
         )
         .mode(clippy()),
         postgres::needed(tests(toolchain), no_server),
+        postgres::needed(bouncer::step(toolchain, no_pooler), no_server),
         postgres::faults(programs),
         Step::cargo("doctests", "test --workspace --doc --all-features"),
         Step {
@@ -200,102 +216,4 @@ fn quickstart(root: &Path, name: &'static str, command: &'static str) -> Step {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FULL: Toolchain = Toolchain {
-        rustfmt: true,
-        clippy: true,
-        nextest: true,
-        bare_metal: true,
-        miri: true,
-        ci: false,
-    };
-    const MINIMAL: Toolchain = Toolchain {
-        rustfmt: false,
-        clippy: false,
-        nextest: false,
-        bare_metal: false,
-        miri: false,
-        ci: false,
-    };
-
-    fn steps(toolchain: Toolchain) -> Vec<Step> {
-        test(toolchain, Path::new("/nowhere"), None, true)
-    }
-
-    fn find<'a>(steps: &'a [Step], name: &str) -> &'a Step {
-        steps.iter().find(|step| step.name == name).unwrap()
-    }
-
-    #[test]
-    fn without_a_server_the_tests_fail_instead_of_skipping_what_needs_it() {
-        let steps = test(FULL, Path::new("/nowhere"), Some("no server"), false);
-        assert_eq!(find(&steps, "tests").mode, Mode::Fail(String::from("no server")));
-    }
-
-    #[test]
-    fn a_minimal_toolchain_skips_lints_and_uses_cargo_test() {
-        let steps = steps(MINIMAL);
-        assert!(matches!(&find(&steps, "format").mode, Mode::Skip(why) if why.contains("WARNING")));
-        assert!(matches!(&find(&steps, "lint").mode, Mode::Skip(why) if why.contains("clippy")));
-        assert_eq!(find(&steps, "tests").args[0], "test");
-        assert!(steps.iter().all(|step| !matches!(step.mode, Mode::Fail(_))));
-    }
-
-    #[test]
-    fn ci_fails_where_a_user_is_warned() {
-        let steps = steps(Toolchain { ci: true, ..MINIMAL });
-        assert!(matches!(find(&steps, "format").mode, Mode::Fail(_)));
-        assert!(matches!(
-            find(&steps, "core: lint with alloc").mode,
-            Mode::Fail(_)
-        ));
-    }
-
-    #[test]
-    fn a_missing_target_is_a_skip_even_under_ci() {
-        let steps = steps(Toolchain {
-            bare_metal: false,
-            ci: true,
-            ..FULL
-        });
-        assert_eq!(
-            find(&steps, "core: check on bare metal").mode,
-            Mode::Skip(String::from("target not installed"))
-        );
-    }
-
-    #[test]
-    fn a_missing_interpreter_is_a_skip_even_under_ci() {
-        let steps = steps(Toolchain {
-            miri: false,
-            ci: true,
-            ..FULL
-        });
-        let mode = &find(&steps, "join in miri").mode;
-        assert!(matches!(mode, Mode::Skip(why) if why.contains("rustup component add")));
-    }
-
-    #[test]
-    fn core_is_built_alone_with_every_set_of_features() {
-        let steps = steps(FULL);
-        let alone = steps.iter().filter(|step| step.args.contains(&"postbox"));
-        assert_eq!(alone.clone().count(), 9);
-        assert!(alone.clone().all(|step| !step.args.contains(&"--workspace")));
-    }
-
-    #[test]
-    fn a_step_reads_as_one_would_type_it() {
-        let steps = steps(FULL);
-        assert_eq!(
-            find(&steps, "docs").to_string(),
-            "RUSTDOCFLAGS='-Dwarnings' cargo doc --workspace --no-deps --all-features"
-        );
-    }
-
-    #[test]
-    fn an_absent_quickstart_is_skipped() {
-        assert!(matches!(find(&steps(FULL), "quickstart").mode, Mode::Skip(_)));
-    }
-}
+mod tests;

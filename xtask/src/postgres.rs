@@ -2,15 +2,14 @@
 //! server's programs, or a container engine, or installs the package; else says what to do.
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Stdio;
 
 pub(crate) use crate::programs::programs;
 
+use crate::container::Container;
 use crate::debian::{self, is_root};
+use crate::host::{as_nobody_special, free_port, give_to, nobody_special, succeed};
 use crate::plan::{Mode, Step};
 use crate::quickstart;
 
@@ -18,9 +17,6 @@ use crate::quickstart;
 pub(crate) const URL: &str = "POSTBOX_TEST_POSTGRES_URL";
 /// What starts servers of its own finds their programs here.
 pub(crate) const PROGRAMS: &str = "POSTBOX_TEST_POSTGRES_PROGRAMS";
-const IMAGE: &str = "docker.io/library/postgres:17-alpine";
-/// How long a container may take to be fetched and to start.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// What tests need.
 const SETTINGS: &[&str] = &["max_connections=300", "listen_addresses=127.0.0.1"];
 
@@ -59,8 +55,7 @@ enum Stop {
         directory: PathBuf,
     },
     Container {
-        engine: &'static str,
-        id: String,
+        _held: Container,
     },
 }
 
@@ -71,7 +66,7 @@ impl Server {
             return Ok(Self { url, stop: Stop::Not });
         }
         let mut tried = Vec::new();
-        for way in [installed, container, packaged] {
+        for way in [installed, contained, packaged] {
             match way(durability) {
                 Ok(server) => return Ok(server),
                 Err(why) => tried.push(why),
@@ -90,7 +85,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         match &self.stop {
-            Stop::Not => {}
+            // A container ends itself.
+            Stop::Not | Stop::Container { .. } => {}
             Stop::Cluster { programs, directory } => {
                 let data = directory.join("data");
                 let mut stop = as_nobody_special(&programs.join("pg_ctl"), directory);
@@ -100,11 +96,6 @@ impl Drop for Server {
                     .args(["-m", "immediate", "stop"])
                     .output();
                 let _ = fs::remove_dir_all(directory);
-            }
-            Stop::Container { engine, id } => {
-                let _ = Command::new(engine)
-                    .args(["rm", "--force", "--volumes", id])
-                    .output();
             }
         }
     }
@@ -147,8 +138,7 @@ fn installed(durability: Durability) -> Result<Server, String> {
         stop,
     };
     if is_root() {
-        succeed(Command::new("chown").arg("postgres:").arg(&directory))
-            .or_else(|_| succeed(Command::new("chown").arg("nobody:").arg(&directory)))?;
+        give_to(nobody_special(), &directory)?;
     }
     let data = directory.join("data");
     let mut init = as_nobody_special(&programs.join("initdb"), &directory);
@@ -191,104 +181,18 @@ fn installed(durability: Durability) -> Result<Server, String> {
     }
 }
 
-fn container(durability: Durability) -> Result<Server, String> {
-    let engine = ["docker", "podman"]
-        .into_iter()
-        .find(|engine| succeed(Command::new(engine).arg("info")).is_ok());
-    let engine = engine.ok_or("neither docker nor podman runs here")?;
-    let port = free_port()?;
-    let mut run = Command::new(engine);
-    run.args([
-        "run",
-        "--detach",
-        "--env",
-        "POSTGRES_HOST_AUTH_METHOD=trust",
-        "--publish",
-    ]);
-    run.arg(format!("127.0.0.1:{port}:5432")).args([
-        IMAGE,
-        "-c",
-        "max_connections=300",
-        "-c",
-        durability.setting(),
-    ]);
-    let id = succeed(&mut run)?.trim().to_owned();
-    let server = Server {
-        url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
-        stop: Stop::Container {
-            engine,
-            id: id.clone(),
-        },
-    };
-    let start = Instant::now();
-    // By TCP: while the image sets itself up, a first server listens on a socket only.
-    let ready = [
-        "exec",
-        &id,
-        "pg_isready",
-        "--host=127.0.0.1",
-        "--username=postgres",
-    ];
-    while succeed(Command::new(engine).args(ready)).is_err() {
-        if start.elapsed() > PATIENCE {
-            return Err(format!("the container {id} is not ready after {PATIENCE:?}"));
-        }
-        sleep(Duration::from_millis(200));
-    }
-    Ok(server)
+fn contained(durability: Durability) -> Result<Server, String> {
+    let engine = Container::engine()?;
+    let settings = ["max_connections=300", durability.setting()];
+    let container = Container::start(engine.into(), &settings)?;
+    Ok(Server {
+        url: container.url(),
+        stop: Stop::Container { _held: container },
+    })
 }
 
 /// On Debian as root: a machine that is thrown away afterwards, such as a container of CI.
 fn packaged(durability: Durability) -> Result<Server, String> {
     debian::install(&["postgresql"])?;
     installed(durability)
-}
-
-/// The server refuses to run as root: then as the user of the package, or as nobody.
-fn as_nobody_special(program: &Path, directory: &Path) -> Command {
-    if !is_root() {
-        return Command::new(program);
-    }
-    let known = |user: &str| succeed(Command::new("id").arg(user)).is_ok();
-    let user = if known("postgres") { "postgres" } else { "nobody" };
-    let mut command = Command::new("runuser");
-    command
-        .args(["-u", user, "--"])
-        .arg(program)
-        .current_dir(directory);
-    command
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
-    listener
-        .local_addr()
-        .map(|address| address.port())
-        .map_err(|error| error.to_string())
-}
-
-/// Runs a command silently, and returns what it says.
-fn succeed(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let says = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program} failed, {}: {}", output.status, says.trim()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_that_fails_says_why() {
-        let why = succeed(Command::new("sh").args(["-c", "echo broken >&2; exit 3"])).unwrap_err();
-        assert!(why.contains("broken") && why.contains('3'), "{why}");
-    }
 }

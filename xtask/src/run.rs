@@ -109,7 +109,7 @@ mod tests {
             miri: false,
             ci: false,
         };
-        plan::test(toolchain, Path::new("/nowhere"), None, true)
+        plan::test(toolchain, Path::new("/nowhere"), plan::Around::default())
     }
 
     #[test]
