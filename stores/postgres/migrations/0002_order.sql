@@ -7,6 +7,10 @@
 --
 -- All of this needs to see what was committed a moment ago, which in READ COMMITTED each statement of a
 -- function does. A transaction that reads an old snapshot inserts its message loose.
+--
+-- The first or last message of a key is looked for as `key >= k AND key <= k`, in the order of key and seq. Said as
+-- `key = k`, in the order of seq, the primary key has that order too, and where the planner knows of few keys it
+-- walks that one instead, past everything that is older.
 
 -- Whose turn it is to insert messages of a key. Two keys with one number take turns, which is harmless.
 CREATE FUNCTION {schema}.{prefix}key_lock(key text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -19,22 +23,14 @@ SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   -- As an expression: PERFORM would start the executor for it.
   taken text := pg_advisory_xact_lock({schema}.{prefix}key_lock(of_key))::text;
-  last  bigint;
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RETURN NULL;
   END IF;
-  LOOP
-    SELECT o.seq INTO last FROM {schema}.{prefix}outbox o
-      WHERE o.key = of_key AND o.holds ORDER BY o.seq DESC LIMIT 1;
-    IF last IS NULL THEN
-      RETURN false;
-    END IF;
-    PERFORM FROM {schema}.{prefix}outbox o WHERE o.seq = last AND o.holds FOR KEY SHARE;
-    IF FOUND THEN
-      RETURN true;
-    END IF;
-  END LOOP;
+  -- One that ends before it is locked is passed over, to the one before it.
+  PERFORM FROM {schema}.{prefix}outbox o WHERE o.key >= of_key AND o.key <= of_key AND o.holds
+    ORDER BY o.key DESC, o.seq DESC LIMIT 1 FOR KEY SHARE;
+  RETURN FOUND;
 END $$;
 
 -- The same for whoever may insert.
@@ -88,7 +84,7 @@ BEGIN
   END IF;
   LOOP
     SELECT o.seq, o.blocked INTO next, waits FROM {schema}.{prefix}outbox o
-      WHERE o.key = OLD.key AND o.holds ORDER BY o.seq LIMIT 1;
+      WHERE o.key >= OLD.key AND o.key <= OLD.key AND o.holds ORDER BY o.key, o.seq LIMIT 1;
     EXIT WHEN NOT FOUND OR NOT waits;
     UPDATE {schema}.{prefix}outbox o SET blocked = false, loose = o.loose AND o.outcome IS NOT NULL
       WHERE o.seq = next AND o.blocked;
@@ -121,7 +117,7 @@ BEGIN
     next := ARRAY(
       SELECT f.seq FROM unnest(keys) AS k (key) CROSS JOIN LATERAL (
         SELECT o.seq, o.blocked FROM {schema}.{prefix}outbox o
-        WHERE o.key = k.key AND o.holds ORDER BY o.seq LIMIT 1) f
+        WHERE o.key >= k.key AND o.key <= k.key AND o.holds ORDER BY o.key, o.seq LIMIT 1) f
       WHERE f.blocked);
     EXIT WHEN next = '{}';
     -- One that went away meanwhile is not there at the next look.
@@ -159,7 +155,8 @@ BEGIN
     WHERE o.loose AND o.outcome IS NULL ORDER BY o.seq LIMIT 1024 FOR NO KEY UPDATE SKIP LOCKED
   LOOP
     SELECT o.seq INTO last FROM {schema}.{prefix}outbox o
-      WHERE o.key = this.key AND o.holds AND o.seq < this.seq ORDER BY o.seq DESC LIMIT 1;
+      WHERE o.key >= this.key AND (o.key, o.seq) < (this.key, this.seq) AND o.holds
+      ORDER BY o.key DESC, o.seq DESC LIMIT 1;
     IF NOT FOUND THEN
       UPDATE {schema}.{prefix}outbox o SET blocked = false, loose = false WHERE o.seq = this.seq;
       done := done + 1;

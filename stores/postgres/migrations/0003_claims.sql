@@ -72,6 +72,19 @@ BEGIN
     FROM {schema}.{prefix}outbox o WHERE o.seq = ANY (chosen) AND o.outcome = 'dead';
 END $$;
 
+-- How long, in microseconds, until the first message that nothing blocks becomes due; NULL when none will. By the index
+-- that claims walk, so one look. Leases are in no index: one that lapses is found by a poll.
+CREATE FUNCTION {schema}.{prefix}next_due(at_us bigint) RETURNS bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  moment timestamptz := {schema}.{prefix}clock(at_us);
+  first  timestamptz;
+BEGIN
+  SELECT o.due INTO first FROM {schema}.{prefix}outbox o
+    WHERE o.outcome IS NULL AND NOT o.blocked AND o.due > moment AND o.due < 'infinity' ORDER BY o.due, o.seq LIMIT 1;
+  RETURN extract(epoch FROM first - moment) * 1000000;
+END $$;
+
 -- Moves the lease of each claim whose fence holds, never back. Returns how many that were.
 CREATE FUNCTION {schema}.{prefix}renew(seqs bigint[], workers bigint[], attempts bigint[], lease bigint, at_us bigint)
 RETURNS bigint LANGUAGE plpgsql
@@ -104,6 +117,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 DECLARE
   moment   timestamptz := {schema}.{prefix}clock(at_us);
   blocking boolean;
+  patience text := current_setting('lock_timeout');
   keys     text[];
   more     bigint[];
 BEGIN
@@ -112,8 +126,24 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
   END IF;
   SELECT s.dead_blocks INTO blocking FROM {schema}.{prefix}settings s;
-  -- What ends: whatever nobody is about to come behind.
-  IF verdicts && '{0,3}' THEN
+  -- Mostly all of it was published, and goes. To lock the rows first would cost as much again; so what somebody is about
+  -- to come behind is waited for, but only for a moment.
+  IF NOT keep AND verdicts <@ '{0}' THEN
+    BEGIN
+      PERFORM set_config('lock_timeout', '1ms', true);
+      WITH gone AS (
+        DELETE FROM {schema}.{prefix}outbox o
+        USING unnest(seqs, workers, attempts) WITH ORDINALITY AS g (seq, worker, attempt, place)
+        WHERE o.seq = g.seq AND o.worker = g.worker AND o.attempt = g.attempt AND o.lease_until > '-infinity'
+        RETURNING g.place, o.key)
+      SELECT array_agg(g.place), array_agg(g.key) FILTER (WHERE g.key IS NOT NULL) INTO applied, keys FROM gone g;
+      PERFORM set_config('lock_timeout', patience, true);
+    EXCEPTION WHEN lock_not_available THEN
+      -- Nothing of this happened.
+    END;
+  END IF;
+  -- What else ends: whatever nobody is about to come behind.
+  IF coalesce(cardinality(applied), 0) < cardinality(seqs) AND verdicts && '{0,3}' THEN
     WITH held AS MATERIALIZED (
       SELECT o.ctid AS at, o.seq, g.place, g.verdict, g.error
       FROM unnest(seqs, workers, attempts, verdicts, errors) WITH ORDINALITY
@@ -133,7 +163,7 @@ BEGIN
           lease_until = '-infinity', holds = (h.verdict = 3 AND blocking),
           last_error = CASE WHEN h.error = '' THEN o.last_error ELSE h.error END
       FROM first h WHERE o.seq = h.seq AND (keep OR h.verdict = 3) RETURNING h.place, o.key)
-    SELECT array_agg(e.place), array_agg(e.key) FILTER (WHERE e.key IS NOT NULL)
+    SELECT applied || array_agg(e.place), keys || array_agg(e.key) FILTER (WHERE e.key IS NOT NULL)
       INTO applied, keys FROM (SELECT * FROM gone UNION ALL SELECT * FROM ended) e;
   END IF;
   applied := coalesce(applied, '{}');
@@ -172,18 +202,21 @@ DECLARE
   this   record;
   last   bigint;
   behind boolean;
+  waits  boolean;
   done   bigint := 0;
 BEGIN
+  -- Said in a way that does not match outbox_dead: the ids are to be looked up, not all that is dead walked.
   PERFORM pg_advisory_xact_lock(l.number) FROM (
     SELECT DISTINCT {schema}.{prefix}key_lock(o.key) AS number FROM {schema}.{prefix}outbox o
-    WHERE o.id = ANY (ids) AND o.outcome = 'dead' AND o.key IS NOT NULL ORDER BY 1) l;
+    WHERE o.id = ANY (ids) AND coalesce(o.outcome, '') = 'dead' AND o.key IS NOT NULL ORDER BY 1) l;
   FOR this IN SELECT o.seq, o.key FROM {schema}.{prefix}outbox o
-    WHERE o.id = ANY (ids) AND o.outcome = 'dead' ORDER BY o.seq FOR NO KEY UPDATE
+    WHERE o.id = ANY (ids) AND coalesce(o.outcome, '') = 'dead' ORDER BY o.seq FOR NO KEY UPDATE
   LOOP
     behind := false;
     WHILE this.key IS NOT NULL LOOP
       SELECT o.seq INTO last FROM {schema}.{prefix}outbox o
-        WHERE o.key = this.key AND o.holds AND o.seq < this.seq ORDER BY o.seq DESC LIMIT 1;
+        WHERE o.key >= this.key AND (o.key, o.seq) < (this.key, this.seq) AND o.holds
+        ORDER BY o.key DESC, o.seq DESC LIMIT 1;
       EXIT WHEN NOT FOUND;
       PERFORM FROM {schema}.{prefix}outbox o WHERE o.seq = last AND o.holds FOR KEY SHARE;
       behind := FOUND;
@@ -193,10 +226,14 @@ BEGIN
       SET outcome = NULL, settled_at = NULL, due = {schema}.{prefix}clock(at_us), failures = 0, abandoned = 0,
           holds = true, blocked = behind, loose = false
       WHERE o.seq = this.seq;
-    IF NOT behind THEN
-      UPDATE {schema}.{prefix}outbox o SET blocked = true
-        WHERE o.key = this.key AND o.holds AND NOT o.blocked AND o.seq > this.seq;
-    END IF;
+    -- Whoever was the head waits now. If that one goes away meanwhile, the next one is.
+    WHILE NOT behind LOOP
+      SELECT o.seq, o.blocked INTO last, waits FROM {schema}.{prefix}outbox o
+        WHERE o.key <= this.key AND (o.key, o.seq) > (this.key, this.seq) AND o.holds
+        ORDER BY o.key, o.seq LIMIT 1;
+      EXIT WHEN waits IS NOT false;
+      UPDATE {schema}.{prefix}outbox o SET blocked = true WHERE o.seq = last AND NOT o.blocked;
+    END LOOP;
     done := done + 1;
   END LOOP;
   RETURN done;

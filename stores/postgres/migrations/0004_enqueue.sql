@@ -1,56 +1,59 @@
 -- Messages into the outbox, in whatever transaction the caller has: they exist if and only if it commits.
 -- These run with the rights of their owner, so that a role which may only enqueue needs no look at the table.
 
--- A batch, in order. With a lease, those that are due and the head of their key are born in flight, held by
--- `holder`: attempt is 1. `free` says that anyone may claim it at once.
+-- A batch, in order; `turns` are its keys, each once and sorted. With a lease, those that are `wanted` (due, and the
+-- first of their key in this batch) and the head of their key are born in flight, held by `holder`: attempt is 1. Returns
+-- the seq of each, then the attempt of each, then for each 1 if anyone may claim it at once: one list, which is read
+-- faster than a table.
 CREATE FUNCTION {schema}.{prefix}enqueue_all(
   ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
-  payloads bytea[], holder bigint, lease bigint, at_us bigint
-) RETURNS TABLE (id text, seq bigint, attempt bigint, free boolean) LANGUAGE plpgsql ROWS 10
+  payloads bytea[], wanted boolean[], turns text[], holder bigint, lease bigint, at_us bigint
+) RETURNS bigint[] LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-  moment   timestamptz := {schema}.{prefix}clock(at_us);
-  heads    text[] := '{}';
-  stored   text[];
-  seqs     bigint[];
-  attempts bigint[];
-  frees    boolean[];
+  moment timestamptz := {schema}.{prefix}clock(at_us);
+  turn   text;
+  taken  text;
+  seqs   bigint[];
+  born   bigint[];
 BEGIN
-  -- In one order, so that two batches with the same keys wait for each other instead of failing.
-  IF cardinality(keys) > 1 THEN
-    PERFORM pg_advisory_xact_lock(l.number) FROM (
-      SELECT DISTINCT {schema}.{prefix}key_lock(k.key) AS number FROM unnest(keys) AS k (key)
-      WHERE k.key IS NOT NULL ORDER BY 1) l;
-  END IF;
-  IF lease IS NOT NULL THEN
-    -- Keys of which nothing holds: their first message here is the head.
-    heads := ARRAY(SELECT k.key FROM (SELECT DISTINCT u.key FROM unnest(keys) AS u (key) WHERE u.key IS NOT NULL) k
-      WHERE NOT {schema}.{prefix}turn(k.key));
+  -- In one order, so that two batches with the same keys wait for each other instead of failing. A loop of expressions
+  -- is faster than a statement.
+  FOREACH turn IN ARRAY turns LOOP
+    taken := pg_advisory_xact_lock({schema}.{prefix}key_lock(turn))::text;
+  END LOOP;
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    -- Nothing is claimed; the trigger leaves it loose.
+    lease := NULL;
   END IF;
   WITH born AS (
     INSERT INTO {schema}.{prefix}outbox AS o
       (id, name, kind, key, content_type, headers, payload, due, committed_at, worker, attempt, lease_until)
     SELECT m.id, m.name, m.kind, m.key, m.content_type, m.headers, m.payload,
            moment + m.delay * interval '1 microsecond', moment,
-           CASE WHEN m.claimed THEN holder ELSE 0 END, m.claimed::int,
+           CASE WHEN m.claimed THEN holder ELSE 0 END, CASE WHEN m.claimed THEN 1 ELSE 0 END,
            CASE WHEN m.claimed THEN moment + lease * interval '1 microsecond' ELSE '-infinity' END
-    FROM (SELECT u.*, lease IS NOT NULL AND u.delay <= 0 AND (u.key IS NULL
-              OR (u.key = ANY (heads) AND row_number() OVER (PARTITION BY u.key ORDER BY u.place) = 1)) AS claimed
-          FROM unnest(ids, names, kinds, keys, content_types, headers, delays, payloads) WITH ORDINALITY
-            AS u (id, name, kind, key, content_type, headers, delay, payload, place)) m
+    FROM (SELECT u.*, lease IS NOT NULL AND u.wanted AND b.seq IS NULL AS claimed
+          FROM unnest(ids, names, kinds, keys, content_types, headers, delays, payloads, wanted) WITH ORDINALITY
+            AS u (id, name, kind, key, content_type, headers, delay, payload, wanted, place)
+          -- As `turn` does it for one.
+          LEFT JOIN LATERAL (
+            SELECT o.seq FROM {schema}.{prefix}outbox o
+            WHERE lease IS NOT NULL AND u.wanted AND o.key >= u.key AND o.key <= u.key AND o.holds
+            ORDER BY o.key DESC, o.seq DESC LIMIT 1 FOR KEY SHARE) b ON true) m
     ORDER BY m.place
     ON CONFLICT ON CONSTRAINT {prefix}outbox_id DO NOTHING
-    RETURNING o.id, o.seq, o.attempt, o.attempt = 0 AND NOT o.blocked AND o.due <= moment AS free)
-  SELECT array_agg(b.id), array_agg(b.seq), array_agg(b.attempt), array_agg(b.free)
-    INTO stored, seqs, attempts, frees FROM born b;
-  IF coalesce(cardinality(stored), 0) < cardinality(ids) THEN
+    RETURNING o.seq, o.attempt, CASE WHEN o.attempt = 0 AND NOT o.blocked AND o.due <= moment THEN 1 ELSE 0 END AS free)
+  SELECT array_agg(b.seq), array_agg(b.seq) || array_agg(b.attempt) || array_agg(b.free)
+    INTO seqs, born FROM born b;
+  IF coalesce(cardinality(seqs), 0) < cardinality(ids) THEN
     RAISE EXCEPTION 'a message with this id exists already' USING ERRCODE = 'PB002', DETAIL = (
       SELECT min(w.place)::text FROM unnest(ids) WITH ORDINALITY AS w (id, place)
-      WHERE stored IS NULL OR w.id <> ALL (stored));
+      WHERE NOT EXISTS (SELECT FROM {schema}.{prefix}outbox o WHERE o.id = w.id AND o.seq = ANY (seqs)));
   END IF;
-  RETURN QUERY SELECT * FROM unnest(stored, seqs, attempts, frees);
+  RETURN born;
 END $$;
 
 -- The same for one message, without lists: what most transactions have. Returns its seq, its attempt, and 1 if anyone

@@ -35,18 +35,20 @@ CREATE TABLE {schema}.{prefix}inbox (
 );
 
 -- Stores a batch whole or fails: PB001 a stream is at another version (its place, and the version), PB002 a
--- message's id is taken (its place), PB003 a receipt exists (its place). Everything is locked in one order.
+-- message's id is taken (its place), PB003 a receipt exists (its place). Everything is locked in one order; who is not
+-- patient waits moments for each lock.
 -- Each statement in here sees what was committed before it began, so what waited for a lock looks again.
 CREATE FUNCTION {schema}.{prefix}commit(
-  stream_types text[], stream_ids text[], expected bigint[],
-  event_types text[], event_ids text[], event_sequences bigint[], event_names text[], event_versions bigint[],
-  event_codecs text[], event_codec_versions bigint[], event_metadata text[], event_payloads bytea[],
+  stream_types text[], stream_ids text[], expected bigint[], look boolean,
+  event_types text[], event_ids text[], event_sequences bigint[], event_follows boolean[],
+  event_names text[], event_versions bigint[], event_codecs text[], event_codec_versions bigint[],
+  event_metadata text[], event_payloads bytea[],
   snap_types text[], snap_ids text[], snap_versions bigint[], snap_states text[], snap_state_versions bigint[],
   snap_codecs text[], snap_codec_versions bigint[], snap_payloads bytea[],
   consumers text[], received text[],
   ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
-  payloads bytea[], holder bigint, lease bigint, at_us bigint
-) RETURNS TABLE (id text, seq bigint, attempt bigint, free boolean) LANGUAGE plpgsql ROWS 10
+  payloads bytea[], wanted boolean[], turns text[], holder bigint, lease bigint, at_us bigint, patient boolean
+) RETURNS bigint[] LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -54,6 +56,9 @@ DECLARE
   stored bigint;
   wrong  text;
 BEGIN
+  IF NOT patient THEN
+    PERFORM set_config('lock_timeout', '50ms', true);
+  END IF;
   -- First what says "this was done already": it must win over the lost race that may come with it.
   IF cardinality(consumers) > 0 THEN
     INSERT INTO {schema}.{prefix}inbox (consumer, message_id, received_at)
@@ -68,37 +73,34 @@ BEGIN
           AND i.xmin <> pg_current_xact_id()::xid);
     END IF;
   END IF;
-  IF cardinality(stream_types) > 0 THEN
+  IF cardinality(event_types) > 0 THEN
+    -- The key of the table says when a stream is ahead of what is expected, the event before when it is behind.
+    INSERT INTO {schema}.{prefix}events (stream_type, stream_id, sequence, name, version, codec, codec_version,
+        recorded_at, metadata, payload)
+      SELECT e.stream_type, e.stream_id, e.sequence, e.name, e.version, e.codec, e.codec_version, moment,
+             e.metadata, e.payload
+      FROM unnest(event_types, event_ids, event_sequences, event_follows, event_names, event_versions, event_codecs,
+                  event_codec_versions, event_metadata, event_payloads)
+        AS e (stream_type, stream_id, sequence, follows, name, version, codec, codec_version, metadata, payload)
+      LEFT JOIN LATERAL (
+        SELECT true AS there FROM {schema}.{prefix}events p
+        WHERE e.follows AND p.stream_type = e.stream_type AND p.stream_id = e.stream_id AND p.sequence = e.sequence - 1
+        LIMIT 1) p ON true
+      WHERE p.there OR NOT e.follows
+      ORDER BY e.stream_type, e.stream_id, e.sequence ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+  END IF;
+  -- Streams that are only looked at, or something was wrong: this says what.
+  IF look OR stored < cardinality(event_types) THEN
     SELECT min(format('%s %s', s.place, v.version)) INTO wrong
       FROM unnest(stream_types, stream_ids, expected) WITH ORDINALITY AS s (stream_type, stream_id, expected, place)
       CROSS JOIN LATERAL (
         SELECT coalesce(max(e.sequence), 0) AS version FROM {schema}.{prefix}events e
-        WHERE e.stream_type = s.stream_type AND e.stream_id = s.stream_id) v
+        WHERE e.stream_type = s.stream_type AND e.stream_id = s.stream_id
+          AND e.xmin <> pg_current_xact_id()::xid) v
       WHERE v.version <> s.expected;
-    IF wrong IS NULL AND cardinality(event_types) > 0 THEN
-      INSERT INTO {schema}.{prefix}events (stream_type, stream_id, sequence, name, version, codec, codec_version,
-          recorded_at, metadata, payload)
-        SELECT e.stream_type, e.stream_id, e.sequence, e.name, e.version, e.codec, e.codec_version, moment,
-               e.metadata, e.payload
-        FROM unnest(event_types, event_ids, event_sequences, event_names, event_versions, event_codecs,
-                    event_codec_versions, event_metadata, event_payloads)
-          AS e (stream_type, stream_id, sequence, name, version, codec, codec_version, metadata, payload)
-        ORDER BY e.stream_type, e.stream_id, e.sequence ON CONFLICT DO NOTHING;
-      GET DIAGNOSTICS stored = ROW_COUNT;
-      IF stored < cardinality(event_types) THEN
-        -- Somebody was faster between the look and the writing.
-        SELECT min(format('%s %s', s.place, v.version)) INTO wrong
-          FROM unnest(stream_types, stream_ids, expected) WITH ORDINALITY AS s (stream_type, stream_id, expected, place)
-          CROSS JOIN LATERAL (
-            SELECT coalesce(max(e.sequence), 0) AS version FROM {schema}.{prefix}events e
-            WHERE e.stream_type = s.stream_type AND e.stream_id = s.stream_id
-              AND e.xmin <> pg_current_xact_id()::xid) v
-          WHERE v.version <> s.expected;
-        wrong := coalesce(wrong, '0 0');
-      END IF;
-    END IF;
-    IF wrong IS NOT NULL THEN
-      RAISE EXCEPTION 'a stream is at another version' USING ERRCODE = 'PB001', DETAIL = wrong;
+    IF wrong IS NOT NULL OR stored < cardinality(event_types) THEN
+      RAISE EXCEPTION 'a stream is at another version' USING ERRCODE = 'PB001', DETAIL = coalesce(wrong, '0 0');
     END IF;
   END IF;
   IF cardinality(snap_types) > 0 THEN
@@ -116,10 +118,8 @@ BEGIN
         state_type = excluded.state_type, state_version = excluded.state_version, codec = excluded.codec,
         codec_version = excluded.codec_version, taken_at = excluded.taken_at, payload = excluded.payload;
   END IF;
-  IF cardinality(ids) > 0 THEN
-    RETURN QUERY SELECT * FROM {schema}.{prefix}enqueue_all(
-      ids, names, kinds, keys, content_types, headers, delays, payloads, holder, lease, at_us);
-  END IF;
+  RETURN CASE WHEN cardinality(ids) > 0 THEN {schema}.{prefix}enqueue_all(
+    ids, names, kinds, keys, content_types, headers, delays, payloads, wanted, turns, holder, lease, at_us) END;
 END $$;
 
 -- The version of a stream; 0 when there is none.
@@ -131,14 +131,14 @@ BEGIN
 END $$;
 
 -- The same as commit for what most commits are: one event and one message, without lists. Returns what enqueue_one
--- does; a first event that is there already, and an id that is taken, are unique_violations.
+-- does; a first event that is there already, and an id that is taken, are unique_violations. Waits moments for a lock.
 CREATE FUNCTION {schema}.{prefix}commit_one(
   stream_type text, stream_id text, expected bigint, event_name text, event_version bigint, event_codec text,
   event_codec_version bigint, event_metadata text, event_payload bytea,
   id text, name text, kind text, key text, content_type text, headers text, delay bigint, payload bytea,
   holder bigint, lease bigint, at_us bigint
 ) RETURNS bigint[] LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 #variable_conflict use_column
 DECLARE
   moment  timestamptz := {schema}.{prefix}clock(at_us);

@@ -14,8 +14,8 @@ GRANT INSERT (id, name, kind, key, content_type, headers, payload, due) ON {sche
 GRANT USAGE ON SEQUENCE {schema}.{prefix}outbox_seq TO {enqueue};
 
 GRANT EXECUTE ON FUNCTION
-  {schema}.{prefix}clock, {schema}.{prefix}claim, {schema}.{prefix}renew, {schema}.{prefix}settle,
-  {schema}.{prefix}tidy, {schema}.{prefix}turn, {schema}.{prefix}requeue, {schema}.{prefix}purge, {schema}.{prefix}commit,
+  {schema}.{prefix}clock, {schema}.{prefix}claim, {schema}.{prefix}next_due, {schema}.{prefix}renew,
+  {schema}.{prefix}settle, {schema}.{prefix}tidy, {schema}.{prefix}turn, {schema}.{prefix}requeue, {schema}.{prefix}purge, {schema}.{prefix}commit,
   {schema}.{prefix}commit_one, {schema}.{prefix}stream_version
   TO {relay};
 GRANT SELECT ON {schema}.{prefix}schema_version, {schema}.{prefix}settings, {schema}.{prefix}outbox,

@@ -20,6 +20,7 @@ pub(crate) enum Arg<'a> {
     MaybeText(Option<&'a str>),
     Blob(&'a [u8]),
     Ints(Vec<i64>),
+    Bools(Vec<bool>),
     Texts(Vec<&'a str>),
     MaybeTexts(Option<Vec<&'a str>>),
     Keys(Vec<Option<&'a str>>),
@@ -72,6 +73,7 @@ impl Function {
                 Arg::MaybeText(value) => query.bind(*value),
                 Arg::Blob(value) => query.bind(*value),
                 Arg::Ints(values) => query.bind(values),
+                Arg::Bools(values) => query.bind(values),
                 Arg::Texts(values) => query.bind(values),
                 Arg::MaybeTexts(values) => query.bind(values),
                 Arg::Keys(values) => query.bind(values),
@@ -102,11 +104,12 @@ fn literal(sql: &mut String, arg: &Arg<'_>) {
     match arg {
         Arg::Int(value) | Arg::MaybeInt(Some(value)) => int(sql, *value),
         Arg::MaybeInt(None) => sql.push_str("NULL::bigint"),
-        Arg::Bool(value) => sql.push_str(if *value { "true" } else { "false" }),
+        Arg::Bool(value) => bool(sql, *value),
         Arg::Text(value) | Arg::MaybeText(Some(value)) => text(sql, value),
         Arg::MaybeText(None) => sql.push_str("NULL::text"),
         Arg::Blob(value) => blob(sql, value),
         Arg::Ints(values) => list(sql, values, "bigint", |sql, value| int(sql, *value)),
+        Arg::Bools(values) => list(sql, values, "boolean", |sql, value| bool(sql, *value)),
         Arg::Texts(values) | Arg::MaybeTexts(Some(values)) => {
             list(sql, values, "text", |sql, value| text(sql, value));
         }
@@ -125,6 +128,10 @@ fn blob(sql: &mut String, value: &[u8]) {
         let _ = write!(sql, "{byte:02x}");
     }
     sql.push_str("'::bytea");
+}
+
+fn bool(sql: &mut String, value: bool) {
+    sql.push_str(if value { "true" } else { "false" });
 }
 
 fn int(sql: &mut String, value: i64) {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use postbox::sync::Bell;
 use postbox::time::Instant;
-use sqlx::Row;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{Postgres, Row};
 
 use crate::call::{Arg, Function};
+use crate::commit::Commits;
 use crate::error::PostgresError;
 use crate::gather::Gathering;
 use crate::options::PostgresOptions;
@@ -26,6 +28,7 @@ pub(crate) struct Database {
     pub(crate) options: PostgresOptions,
     pub(crate) functions: Functions,
     pub(crate) bell: Bell,
+    pub(crate) commits: Commits,
     pub(crate) gathering: Gathering,
     pub(crate) notices: Notices,
 }
@@ -69,6 +72,7 @@ impl Database {
         Ok(Self {
             functions: Functions::new(&options),
             notices: Notices::new(&options, &pool),
+            commits: Commits::new(),
             gathering: Gathering::new(options.linger),
             bell: Bell::new(),
             pool,
@@ -82,12 +86,29 @@ impl Database {
         function: &Function,
         args: &[Arg<'_>],
     ) -> Result<Vec<PgRow>, PostgresError> {
+        self.run_on(&mut None, function, args).await
+    }
+
+    /// The same, on a connection that is already there, or on one of the pool, which is then left there. After a
+    /// failure it is gone.
+    pub(crate) async fn run_on(
+        &self,
+        kept: &mut Option<PoolConnection<Postgres>>,
+        function: &Function,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<PgRow>, PostgresError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let mut connection = self.pool.acquire().await.map_err(PostgresError::connect)?;
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.pool.acquire().await.map_err(PostgresError::connect)?,
+            };
             match function.call(&mut connection, args, self.options.prepared).await {
-                Ok(rows) => return Ok(rows),
+                Ok(rows) => {
+                    *kept = Some(connection);
+                    return Ok(rows);
+                }
                 Err(error) => {
                     let error = PostgresError::statement(error);
                     if tries == TRIES || !error.lost_a_race() {
@@ -120,16 +141,17 @@ impl Database {
 impl Functions {
     fn new(options: &PostgresOptions) -> Self {
         let function = |name, arguments| Function::new(&options.names.qualified(name), arguments);
+        let value = |name, arguments| Function::value(&options.names.qualified(name), arguments);
         Self {
             claim: function("claim", 7),
             renew: function("renew", 5),
             settle: function("settle", 9),
             requeue: function("requeue", 2),
             purge: function("purge", 3),
-            enqueue: function("enqueue_all", 11),
-            enqueue_one: Function::value(&options.names.qualified("enqueue_one"), 11),
-            commit: function("commit", 33),
-            commit_one: Function::value(&options.names.qualified("commit_one"), 20),
+            enqueue: value("enqueue_all", 13),
+            enqueue_one: value("enqueue_one", 11),
+            commit: value("commit", 38),
+            commit_one: value("commit_one", 20),
         }
     }
 }

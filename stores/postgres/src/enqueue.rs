@@ -11,10 +11,10 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use crate::call::Arg;
+use crate::commit::single;
 use crate::database::{Database, micros};
-use crate::error::{DUPLICATE_MESSAGE, PostgresError};
+use crate::error::{DUPLICATE_MESSAGE, PostgresError, UNIQUE_VIOLATION};
 use crate::rows::{PostgresClaimed, small, worker};
-use crate::single::{self, UNIQUE_VIOLATION};
 
 /// Messages that were stored in a transaction which is yours to commit. Dropping this publishes nothing and
 /// undoes nothing; after a rollback there is nothing to publish, so drop it.
@@ -92,7 +92,7 @@ pub(crate) async fn enqueue(
             &database.functions.enqueue_one
         }
         messages => {
-            push(&mut args, messages, claim);
+            push(&mut args, || messages.iter(), claim);
             &database.functions.enqueue
         }
     };
@@ -101,21 +101,28 @@ pub(crate) async fn enqueue(
         .call(connection, &args, database.options.prepared)
         .await
         .map_err(|error| failure(PostgresError::statement(error), messages))?;
-    let born = match messages {
-        [message] => single::born(&rows, message.id(), claim),
-        _ => Born::read(&rows, claim),
-    };
-    let born = born.map_err(PostgresError::from)?;
-    let claims = messages.iter().zip(born.claims(messages));
-    enqueued.claimed = claims
-        .filter_map(|(message, claim)| Some(PostgresClaimed::born(message.clone(), claim?)))
-        .collect();
+    let born = Born::read(&rows, messages, claim).map_err(PostgresError::from)?;
+    let claimed = messages.iter().filter_map(|message| {
+        let claim = born.claim(message.id())?;
+        Some(PostgresClaimed::born(message.clone(), claim))
+    });
+    enqueued.claimed = claimed.collect();
     Ok(enqueued)
 }
 
-/// The messages as ten arguments.
-pub(crate) fn push<'a>(args: &mut Vec<Arg<'a>>, messages: &'a [OutboxMessage], claim: Option<Birth>) {
-    let views = || messages.iter().map(OutboxMessage::as_ref);
+/// The messages as twelve arguments.
+pub(crate) fn push<'a, I>(args: &mut Vec<Arg<'a>>, messages: impl Fn() -> I, claim: Option<Birth>)
+where
+    I: Iterator<Item = &'a OutboxMessage>,
+{
+    let views = || messages().map(OutboxMessage::as_ref);
+    let mut keys = BTreeSet::new();
+    // Only the first of a key may be claimed, and only at once.
+    let wanted = messages().map(|message| {
+        let first = message.as_ref().key.is_none_or(|key| keys.insert(key));
+        first && message.delay().is_zero()
+    });
+    let wanted = wanted.collect();
     args.extend([
         Arg::Texts(views().map(|message| message.id).collect()),
         Arg::Texts(views().map(|message| message.name).collect()),
@@ -123,8 +130,10 @@ pub(crate) fn push<'a>(args: &mut Vec<Arg<'a>>, messages: &'a [OutboxMessage], c
         Arg::Keys(views().map(|message| message.key).collect()),
         Arg::Texts(views().map(|message| message.content_type).collect()),
         Arg::Texts(views().map(|message| message.headers.as_lines()).collect()),
-        Arg::Ints(messages.iter().map(|message| micros(message.delay())).collect()),
+        Arg::Ints(messages().map(|message| micros(message.delay())).collect()),
         Arg::Blobs(views().map(|message| message.payload).collect()),
+        Arg::Bools(wanted),
+        Arg::Texts(keys.into_iter().collect()),
         Arg::Int(claim.map_or(0, |claim| worker(claim.worker))),
         Arg::MaybeInt(claim.map(|claim| micros(claim.lease.length()))),
     ]);
@@ -138,40 +147,36 @@ pub(crate) struct Born {
 }
 
 impl Born {
-    /// Of one message.
-    pub(crate) fn one(id: &str, claim: Option<ClaimRef<i64>>, free: bool) -> Self {
-        let claims = claim.map(|claim| (id.to_owned(), claim)).into_iter().collect();
-        Self { claims, free }
-    }
-
-    pub(crate) fn read(rows: &[PgRow], claim: Option<Birth>) -> Result<Self, sqlx::Error> {
+    /// Reads what the functions return: three numbers a message.
+    pub(crate) fn read<'a>(
+        rows: &[PgRow],
+        messages: impl IntoIterator<Item = &'a OutboxMessage>,
+        claim: Option<Birth>,
+    ) -> Result<Self, sqlx::Error> {
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let numbers = row.try_get::<Option<Vec<i64>>, _>(0)?.unwrap_or_default();
+        let (seqs, rest) = numbers.split_at(numbers.len() / 3);
+        let (attempts, frees) = rest.split_at(seqs.len());
         let mut born = Self {
             claims: BTreeMap::new(),
-            free: false,
+            free: frees.contains(&1),
         };
-        for row in rows {
-            let attempt = small(row.try_get(2)?);
-            born.free |= row.try_get::<bool, _>(3)?;
+        for ((message, &key), &attempt) in messages.into_iter().zip(seqs).zip(attempts) {
             if let (Some(claim), 1..) = (claim, attempt) {
-                let worker = claim.worker;
-                let claim = ClaimRef {
-                    key: row.try_get(1)?,
-                    fence: Fence { worker, attempt },
+                let fence = Fence {
+                    worker: claim.worker,
+                    attempt: small(attempt),
                 };
-                born.claims.insert(row.try_get(0)?, claim);
+                born.claims
+                    .insert(message.id().to_owned(), ClaimRef { key, fence });
             }
         }
         Ok(born)
     }
 
-    /// The claim of each message, in their order.
-    pub(crate) fn claims<'a>(
-        &'a self,
-        messages: &'a [OutboxMessage],
-    ) -> impl Iterator<Item = Option<ClaimRef<i64>>> + 'a {
-        messages
-            .iter()
-            .map(|message| self.claims.get(message.id()).copied())
+    /// The claim of a message, if it was born with one.
+    pub(crate) fn claim(&self, id: &str) -> Option<ClaimRef<i64>> {
+        self.claims.get(id).copied()
     }
 }
 

@@ -100,6 +100,14 @@ impl PostgresError {
         matches!(self.sqlstate().as_deref(), Some("40001" | "40P01"))
     }
 
+    /// Whether the short form of a commit failed by something that the long one tells apart, or waits for.
+    pub(crate) fn wants_another_look(&self) -> bool {
+        matches!(
+            self.sqlstate().as_deref(),
+            Some(UNIQUE_VIOLATION | LOCK_NOT_AVAILABLE)
+        )
+    }
+
     /// The SQLSTATE, if the server gave one.
     pub fn sqlstate(&self) -> Option<String> {
         let (Self::Connect { source } | Self::Sql { source } | Self::Unknown { source }) = self else {
@@ -141,3 +149,7 @@ impl From<PostgresError> for RepositoryError {
 pub(crate) const CONCURRENT_WRITE: &str = "PB001";
 pub(crate) const DUPLICATE_MESSAGE: &str = "PB002";
 pub(crate) const DUPLICATE_RECEIPT: &str = "PB003";
+/// What PostgreSQL says when an id is taken, or the first event of a stream is there.
+pub(crate) const UNIQUE_VIOLATION: &str = "23505";
+/// What it says when somebody has a lock for too long.
+const LOCK_NOT_AVAILABLE: &str = "55P03";

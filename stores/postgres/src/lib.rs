@@ -7,6 +7,7 @@
 
 mod call;
 mod claim;
+mod commit;
 mod database;
 mod enqueue;
 mod error;
@@ -18,7 +19,6 @@ mod repository;
 mod rows;
 mod schema;
 mod settle;
-mod single;
 mod streams;
 mod wakeup;
 

@@ -14,11 +14,13 @@ use crate::database::Database;
 use crate::error::PostgresError;
 use crate::options::PostgresOptions;
 use crate::outbox::PostgresOutboxStore;
-use crate::streams;
+use crate::{commit, streams};
 
 /// Event streams, snapshots, receipts and the outbox in one PostgreSQL database. Clones share the pool.
 ///
-/// A commit is one autocommit statement: one round trip, and nothing to leave open when its future is dropped.
+/// A commit is one autocommit statement: one round trip, and nothing to leave open when its future is dropped. Those
+/// that come while one is under way share the next, with one flush of the disk; if one of them is refused, each is
+/// stored alone.
 ///
 /// ```no_run
 /// use postbox::aggregate::{CommitBatch, Repository};
@@ -70,7 +72,7 @@ impl Repository for PostgresRepository {
     }
 
     async fn commit(&self, batch: CommitBatch) -> Result<Committed<KeyOf<Self>>, RepositoryError> {
-        streams::commit(&self.database, batch).await
+        commit::commit(&self.database, batch).await
     }
 
     async fn has_receipt(&self, receipt: &InboxReceipt) -> Result<bool, RepositoryError> {

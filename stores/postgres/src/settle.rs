@@ -113,19 +113,12 @@ pub(crate) async fn purge(database: &Database, count: usize) -> Result<usize, Po
     database.count(&database.functions.purge, &args).await
 }
 
-/// How long until the first message that nothing blocks becomes due: by the index that claims walk, so one look.
-/// Leases are in no index: one that lapses is found by a poll.
+/// How long until the first message that nothing blocks becomes due. A lease that lapses is found by a poll.
 pub(crate) async fn next_due(database: &Database) -> Result<Option<Duration>, PostgresError> {
-    let names = &database.options.names;
-    let (clock, table) = (names.qualified("clock"), names.qualified("outbox"));
-    let select = Function::statement(format!(
-        "SELECT (extract(epoch FROM o.due - m.moment) * 1000000)::bigint \
-         FROM (SELECT {clock}($1) AS moment OFFSET 0) m, LATERAL (SELECT n.due FROM {table} n \
-         WHERE n.outcome IS NULL AND NOT n.blocked AND n.due > m.moment AND n.due < 'infinity' ORDER BY n.due, n.seq LIMIT 1) o"
-    ));
-    let rows = database.run(&select, &[database.at()]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(Duration::from_micros(whole(row.try_get(0)?))))
+    let function = Function::value(&database.options.names.qualified("next_due"), 1);
+    let rows = database.run(&function, &[database.at()]).await?;
+    let micros: Option<i64> = rows.first().map_or(Ok(None), |row| row.try_get(0))?;
+    Ok(micros.map(|micros| Duration::from_micros(whole(micros))))
 }
 
 fn is_put_back(verdict: Verdict) -> bool {

@@ -53,22 +53,24 @@ impl Server {
 impl StoreHarness for Server {
     type Repository = Inline;
 
-    fn open(&self, options: OutboxOptions) -> Inline {
-        let options = self
-            .place
-            .options()
-            .with_clock(Arc::new(self.clock.clone()))
-            .with_prepared(self.kind != Kind::Literal)
-            .with_outbox(options);
+    fn open(&self, outbox: OutboxOptions) -> Inline {
+        let options = self.place.options().with_clock(Arc::new(self.clock.clone()));
+        let mut options = options.with_outbox(outbox);
+        if self.kind == Kind::Literal {
+            options = options.with_prepared(false);
+        }
         let opened = RUNTIME.block_on(async {
-            let owner = self.place.open_with(options.clone()).await;
+            // One connection: a refused statement is answered before the server lets go of its locks, and another
+            // connection could be there first, and find a message still held on to.
+            let pool = self.place.pool(1).await;
+            let owner = options.clone().open(pool).await.expect("a store");
             if self.kind != Kind::Relay {
                 return owner;
             }
             roles(owner.pool()).await;
             let sql = grants(&self.place.names, &role("enqueue"), &role("relay"));
             execute(owner.pool(), sql).await;
-            let pool = self.place.pool_as(4, &role("relay")).await;
+            let pool = self.place.pool_as(1, &role("relay")).await;
             options.with_migrate(false).open(pool).await.expect("a store")
         });
         Inline(opened)

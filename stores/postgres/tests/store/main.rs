@@ -11,6 +11,7 @@
 mod support;
 
 mod enqueue;
+mod groups;
 mod hints;
 mod order;
 mod plans;

@@ -81,9 +81,9 @@ const RENEW: &str = "UPDATE {}.outbox SET lease_until = 'infinity', attempt = 1 
 const ENQUEUE: &str =
     "SELECT {}.enqueue('new-1', 'n', '', key => 'k'); SELECT {}.enqueue('new-2', 'n', '', key => 'g')";
 const COMMIT: &str =
-    "SELECT * FROM {}.commit('{t}', '{s}', '{0}', '{t}', '{s}', '{1}', '{n}', '{1}', '{json}', '{1}',
+    "SELECT {}.commit('{t}', '{s}', '{0}', true, '{t}', '{s}', '{1}', '{false}', '{n}', '{1}', '{json}', '{1}',
     '{\"\"}', '{x}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{c}', '{m}',
-    '{new}', '{n}', '{event}', '{k}', '{j}', '{\"\"}', '{0}', '{x}', 1, 1000, NULL)";
+    '{new}', '{n}', '{event}', '{k}', '{j}', '{\"\"}', '{0}', '{x}', '{true}', '{k}', 1, 1000, NULL, true)";
 const ENQUEUE_ONE: &str = "SELECT {}.enqueue_one('new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
 const COMMIT_ONE: &str = "SELECT {}.commit_one('t', 's', 0, 'n', 1, 'json', 1, '', 'x',
     'new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
@@ -91,10 +91,7 @@ const REQUEUE: &str = "SELECT {}.requeue('{dead-5,dead-6}', NULL)";
 /// As the store says it; no row is due at infinity.
 const NEXT_DUE: &str =
     "INSERT INTO {}.outbox (id, name, payload, due) VALUES ('later', 'n', '', now() + interval '1 h');
-    SELECT (extract(epoch FROM o.due - m.moment) * 1000000)::bigint
-    FROM (SELECT {}.clock(NULL) AS moment OFFSET 0) m, LATERAL (SELECT n.due FROM {}.outbox n
-    WHERE n.outcome IS NULL AND NOT n.blocked AND n.due > m.moment AND n.due < 'infinity'
-    ORDER BY n.due, n.seq LIMIT 1) o";
+    SELECT {}.next_due(NULL)";
 const PURGE: &str = "SELECT {}.purge(0, 10, NULL)";
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postbox::aggregate::Repository;
+use postbox::claim::Verdict;
 use postbox::store::{ClaimedMessage, HasOutboxStore, OutboxOperator, OutboxStore};
 use postbox_postgres::sqlx;
 use tokio::time::timeout;
@@ -203,6 +204,37 @@ fn batches_that_touch_the_same_rows_in_opposite_orders_do_not_deadlock() {
             }
         }
         assert_eq!(won, 20, "one of each pair");
+    });
+}
+
+#[test]
+fn a_message_that_comes_back_from_the_dead_while_the_head_goes_away_is_the_only_head() {
+    on_server(async |url| {
+        let place = Place::new(url);
+        let repository = place.open().await;
+        let (store, watch) = (repository.outbox_store(), place.pool(1).await);
+        let all = ["dead", "head", "next"].map(|id| keyed(id, "k"));
+        repository.commit(batch(all.to_vec())).await.unwrap();
+        let first = claim_all(&store).await;
+        let bury = [settlement(first[0].claim(), Verdict::Bury)];
+        assert_eq!(store.settle(&bury).await.unwrap().applied(), 1);
+        let mut open = repository.pool().begin().await.unwrap();
+        let delete = sqlx::AssertSqlSafe(place.sql("DELETE FROM {}.outbox WHERE id = 'head'"));
+        sqlx::raw_sql(delete).execute(&mut *open).await.unwrap();
+        let requeue = tokio::spawn({
+            let store = store.clone();
+            async move { store.requeue(&["dead"]).await }
+        });
+        let waits = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = '{}'",
+            place.names.schema()
+        );
+        while number(&watch, waits.clone()).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        open.commit().await.unwrap();
+        assert_eq!(requeue.await.unwrap().unwrap(), 1);
+        assert_eq!(ids(&claim_all(&store).await), ["dead"]);
     });
 }
 

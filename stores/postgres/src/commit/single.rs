@@ -1,19 +1,11 @@
 //! One event and one message, or one message alone: what most transactions have, as calls without lists.
 
 use postbox::aggregate::{Birth, CommitBatch};
-use postbox::claim::Fence;
 use postbox::message::OutboxMessage;
-use postbox::store::ClaimRef;
-use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use crate::call::Arg;
 use crate::database::micros;
-use crate::enqueue::Born;
-use crate::rows::{small, worker};
-
-/// What PostgreSQL says when an id is taken, or the first event of a stream is there.
-pub(crate) const UNIQUE_VIOLATION: &str = "23505";
+use crate::rows::worker;
 
 /// The arguments of `commit_one` but for the time, if that can store this batch.
 pub(crate) fn commit(batch: &CommitBatch) -> Option<Vec<Arg<'_>>> {
@@ -57,23 +49,4 @@ pub(crate) fn push<'a>(args: &mut Vec<Arg<'a>>, message: &'a OutboxMessage, clai
         Arg::Int(claim.map_or(0, |claim| worker(claim.worker))),
         Arg::MaybeInt(claim.map(|claim| micros(claim.lease.length()))),
     ]);
-}
-
-/// What became of the message: its seq, its attempt, and whether anyone may claim it.
-pub(crate) fn born(rows: &[PgRow], id: &str, claim: Option<Birth>) -> Result<Born, sqlx::Error> {
-    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let [key, attempt, free] = row
-        .try_get::<Vec<i64>, _>(0)?
-        .try_into()
-        .map_err(|_| sqlx::Error::RowNotFound)?;
-    let fence = |claim: Birth| Fence {
-        worker: claim.worker,
-        attempt: small(attempt),
-    };
-    let claim = claim.filter(|_| attempt > 0).map(fence);
-    Ok(Born::one(
-        id,
-        claim.map(|fence| ClaimRef { key, fence }),
-        free > 0,
-    ))
 }
