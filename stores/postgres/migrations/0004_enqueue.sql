@@ -4,8 +4,8 @@
 -- A batch, in order; `turns` are its keys, each once and sorted. With a lease, those that are `wanted` (due, and the
 -- first of their key in this batch) and the head of their key are born in flight, held by `holder`: attempt is 1. Returns
 -- the seq of each, then the attempt of each, then for each 1 if anyone may claim it at once: one list, which is read
--- faster than a table.
-CREATE FUNCTION {schema}.{prefix}enqueue_all(
+-- faster than a table. An id that is taken is a unique_violation.
+CREATE FUNCTION {schema}.{prefix}insert_all(
   ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
   payloads bytea[], wanted boolean[], turns text[], holder bigint, lease bigint, at_us bigint
 ) RETURNS bigint[] LANGUAGE plpgsql
@@ -16,7 +16,6 @@ DECLARE
   moment timestamptz := {schema}.{prefix}clock(at_us);
   turn   text;
   taken  text;
-  seqs   bigint[];
   born   bigint[];
 BEGIN
   -- In one order, so that two batches with the same keys wait for each other instead of failing. A loop of expressions
@@ -44,16 +43,39 @@ BEGIN
             WHERE lease IS NOT NULL AND u.wanted AND o.key >= u.key AND o.key <= u.key AND o.holds
             ORDER BY o.key DESC, o.seq DESC LIMIT 1 FOR KEY SHARE) b ON true) m
     ORDER BY m.place
-    ON CONFLICT ON CONSTRAINT {prefix}outbox_id DO NOTHING
     RETURNING o.seq, o.attempt, CASE WHEN o.attempt = 0 AND NOT o.blocked AND o.due <= moment THEN 1 ELSE 0 END AS free)
-  SELECT array_agg(b.seq), array_agg(b.seq) || array_agg(b.attempt) || array_agg(b.free)
-    INTO seqs, born FROM born b;
-  IF coalesce(cardinality(seqs), 0) < cardinality(ids) THEN
-    RAISE EXCEPTION 'a message with this id exists already' USING ERRCODE = 'PB002', DETAIL = (
-      SELECT min(w.place)::text FROM unnest(ids) WITH ORDINALITY AS w (id, place)
-      WHERE NOT EXISTS (SELECT FROM {schema}.{prefix}outbox o WHERE o.id = w.id AND o.seq = ANY (seqs)));
-  END IF;
+  SELECT array_agg(b.seq) || array_agg(b.attempt) || array_agg(b.free) INTO born FROM born b;
   RETURN born;
+END $$;
+
+-- The same, and says which message's id is taken: PB002, its place.
+CREATE FUNCTION {schema}.{prefix}enqueue_all(
+  ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
+  payloads bytea[], wanted boolean[], turns text[], holder bigint, lease bigint, at_us bigint
+) RETURNS bigint[] LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  RETURN {schema}.{prefix}insert_all(
+    ids, names, kinds, keys, content_types, headers, delays, payloads, wanted, turns, holder, lease, at_us);
+EXCEPTION WHEN unique_violation THEN
+  PERFORM {schema}.{prefix}refuse_messages(ids);
+END $$;
+
+-- Why messages could not be inserted, by whose ids are taken.
+CREATE FUNCTION {schema}.{prefix}refuse_messages(ids text[]) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  wrong bigint := (
+    SELECT w.place FROM unnest(ids) WITH ORDINALITY AS w (id, place)
+    WHERE EXISTS (SELECT FROM {schema}.{prefix}outbox o WHERE o.id = w.id)
+       OR w.place > array_position(ids, w.id)
+    ORDER BY w.place LIMIT 1);
+BEGIN
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'a message with this id exists already' USING ERRCODE = 'PB002', DETAIL = wrong;
+  END IF;
+  RAISE EXCEPTION 'a message with this id is gone again' USING ERRCODE = 'serialization_failure';
 END $$;
 
 -- The same for one message, without lists: what most transactions have. Returns its seq, its attempt, and 1 if anyone

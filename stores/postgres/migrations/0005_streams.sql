@@ -34,11 +34,11 @@ CREATE TABLE {schema}.{prefix}inbox (
   PRIMARY KEY (consumer, message_id)
 );
 
--- Stores a batch whole or fails: PB001 a stream is at another version (its place, and the version), PB002 a
--- message's id is taken (its place), PB003 a receipt exists (its place). Everything is locked in one order; who is not
--- patient waits moments for each lock.
+-- Stores a batch whole or fails: PB001 a stream is at another version (its place, and the version). What is there
+-- already, an event, a receipt or a message's id, is a unique_violation. Everything is locked in one order, in which
+-- events and receipts come; who is not patient waits moments for each lock.
 -- Each statement in here sees what was committed before it began, so what waited for a lock looks again.
-CREATE FUNCTION {schema}.{prefix}commit(
+CREATE FUNCTION {schema}.{prefix}commit_all(
   stream_types text[], stream_ids text[], expected bigint[], look boolean,
   event_types text[], event_ids text[], event_sequences bigint[], event_follows boolean[],
   event_names text[], event_versions bigint[], event_codecs text[], event_codec_versions bigint[],
@@ -53,55 +53,34 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 #variable_conflict use_column
 DECLARE
   moment timestamptz := {schema}.{prefix}clock(at_us);
-  stored bigint;
-  wrong  text;
+  -- As an expression: PERFORM would start the executor for it.
+  patience text := CASE WHEN NOT patient THEN set_config('lock_timeout', '50ms', true) END;
 BEGIN
-  IF NOT patient THEN
-    PERFORM set_config('lock_timeout', '50ms', true);
-  END IF;
   -- First what says "this was done already": it must win over the lost race that may come with it.
   IF cardinality(consumers) > 0 THEN
     INSERT INTO {schema}.{prefix}inbox (consumer, message_id, received_at)
-      SELECT r.consumer, r.message_id, moment FROM unnest(consumers, received) AS r (consumer, message_id)
-      ORDER BY r.consumer, r.message_id ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS stored = ROW_COUNT;
-    IF stored < cardinality(consumers) THEN
-      RAISE EXCEPTION 'a receipt exists already' USING ERRCODE = 'PB003', DETAIL = (
-        SELECT coalesce(min(r.place), 0)::text
-        FROM unnest(consumers, received) WITH ORDINALITY AS r (consumer, message_id, place)
-        JOIN {schema}.{prefix}inbox i ON i.consumer = r.consumer AND i.message_id = r.message_id
-          AND i.xmin <> pg_current_xact_id()::xid);
+      SELECT r.consumer, r.message_id, moment FROM unnest(consumers, received) AS r (consumer, message_id);
+  END IF;
+  -- The event before says when a stream is behind what is expected, the key of the table when it is ahead.
+  IF look OR true = ANY (event_follows) THEN
+    IF look OR EXISTS (
+      SELECT FROM unnest(event_types, event_ids, event_sequences, event_follows)
+        AS e (stream_type, stream_id, sequence, follows)
+      WHERE e.follows AND NOT EXISTS (
+        SELECT FROM {schema}.{prefix}events p
+        WHERE p.stream_type = e.stream_type AND p.stream_id = e.stream_id AND p.sequence = e.sequence - 1))
+    THEN
+      PERFORM {schema}.{prefix}refuse_streams(stream_types, stream_ids, expected);
     END IF;
   END IF;
   IF cardinality(event_types) > 0 THEN
-    -- The key of the table says when a stream is ahead of what is expected, the event before when it is behind.
     INSERT INTO {schema}.{prefix}events (stream_type, stream_id, sequence, name, version, codec, codec_version,
         recorded_at, metadata, payload)
       SELECT e.stream_type, e.stream_id, e.sequence, e.name, e.version, e.codec, e.codec_version, moment,
              e.metadata, e.payload
-      FROM unnest(event_types, event_ids, event_sequences, event_follows, event_names, event_versions, event_codecs,
+      FROM unnest(event_types, event_ids, event_sequences, event_names, event_versions, event_codecs,
                   event_codec_versions, event_metadata, event_payloads)
-        AS e (stream_type, stream_id, sequence, follows, name, version, codec, codec_version, metadata, payload)
-      LEFT JOIN LATERAL (
-        SELECT true AS there FROM {schema}.{prefix}events p
-        WHERE e.follows AND p.stream_type = e.stream_type AND p.stream_id = e.stream_id AND p.sequence = e.sequence - 1
-        LIMIT 1) p ON true
-      WHERE p.there OR NOT e.follows
-      ORDER BY e.stream_type, e.stream_id, e.sequence ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS stored = ROW_COUNT;
-  END IF;
-  -- Streams that are only looked at, or something was wrong: this says what.
-  IF look OR stored < cardinality(event_types) THEN
-    SELECT min(format('%s %s', s.place, v.version)) INTO wrong
-      FROM unnest(stream_types, stream_ids, expected) WITH ORDINALITY AS s (stream_type, stream_id, expected, place)
-      CROSS JOIN LATERAL (
-        SELECT coalesce(max(e.sequence), 0) AS version FROM {schema}.{prefix}events e
-        WHERE e.stream_type = s.stream_type AND e.stream_id = s.stream_id
-          AND e.xmin <> pg_current_xact_id()::xid) v
-      WHERE v.version <> s.expected;
-    IF wrong IS NOT NULL OR stored < cardinality(event_types) THEN
-      RAISE EXCEPTION 'a stream is at another version' USING ERRCODE = 'PB001', DETAIL = coalesce(wrong, '0 0');
-    END IF;
+        AS e (stream_type, stream_id, sequence, name, version, codec, codec_version, metadata, payload);
   END IF;
   IF cardinality(snap_types) > 0 THEN
     -- The latest commit counts, whatever its version: that heals a snapshot which is ahead of its stream.
@@ -118,8 +97,60 @@ BEGIN
         state_type = excluded.state_type, state_version = excluded.state_version, codec = excluded.codec,
         codec_version = excluded.codec_version, taken_at = excluded.taken_at, payload = excluded.payload;
   END IF;
-  RETURN CASE WHEN cardinality(ids) > 0 THEN {schema}.{prefix}enqueue_all(
+  RETURN CASE WHEN cardinality(ids) > 0 THEN {schema}.{prefix}insert_all(
     ids, names, kinds, keys, content_types, headers, delays, payloads, wanted, turns, holder, lease, at_us) END;
+END $$;
+
+-- The same with patience, and says what is there already: PB003 a receipt (its place), or PB001, or PB002 a message's
+-- id (its place). Costs a subtransaction.
+CREATE FUNCTION {schema}.{prefix}commit(
+  stream_types text[], stream_ids text[], expected bigint[], look boolean,
+  event_types text[], event_ids text[], event_sequences bigint[], event_follows boolean[],
+  event_names text[], event_versions bigint[], event_codecs text[], event_codec_versions bigint[],
+  event_metadata text[], event_payloads bytea[],
+  snap_types text[], snap_ids text[], snap_versions bigint[], snap_states text[], snap_state_versions bigint[],
+  snap_codecs text[], snap_codec_versions bigint[], snap_payloads bytea[],
+  consumers text[], received text[],
+  ids text[], names text[], kinds text[], keys text[], content_types text[], headers text[], delays bigint[],
+  payloads bytea[], wanted boolean[], turns text[], holder bigint, lease bigint, at_us bigint
+) RETURNS bigint[] LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+  wrong bigint;
+BEGIN
+  RETURN {schema}.{prefix}commit_all(
+    stream_types, stream_ids, expected, look, event_types, event_ids, event_sequences, event_follows, event_names,
+    event_versions, event_codecs, event_codec_versions, event_metadata, event_payloads, snap_types, snap_ids,
+    snap_versions, snap_states, snap_state_versions, snap_codecs, snap_codec_versions, snap_payloads, consumers,
+    received, ids, names, kinds, keys, content_types, headers, delays, payloads, wanted, turns, holder, lease, at_us, true);
+EXCEPTION WHEN unique_violation THEN
+  SELECT r.place INTO wrong FROM unnest(consumers, received) WITH ORDINALITY AS r (consumer, message_id, place)
+    WHERE EXISTS (SELECT FROM {schema}.{prefix}inbox i WHERE i.consumer = r.consumer AND i.message_id = r.message_id)
+    ORDER BY r.place LIMIT 1;
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'a receipt exists already' USING ERRCODE = 'PB003', DETAIL = wrong;
+  END IF;
+  PERFORM {schema}.{prefix}refuse_streams(stream_types, stream_ids, expected);
+  PERFORM {schema}.{prefix}refuse_messages(ids);
+END $$;
+
+-- Fails if a stream is at another version than expected: PB001, the first one's place and its version.
+CREATE FUNCTION {schema}.{prefix}refuse_streams(stream_types text[], stream_ids text[], expected bigint[])
+RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  wrong text;
+BEGIN
+  SELECT format('%s %s', s.place, v.version) INTO wrong
+    FROM unnest(stream_types, stream_ids, expected) WITH ORDINALITY AS s (stream_type, stream_id, expected, place)
+    CROSS JOIN LATERAL (
+      SELECT coalesce(max(e.sequence), 0) AS version FROM {schema}.{prefix}events e
+      WHERE e.stream_type = s.stream_type AND e.stream_id = s.stream_id) v
+    WHERE v.version <> s.expected ORDER BY s.place LIMIT 1;
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'a stream is at another version' USING ERRCODE = 'PB001', DETAIL = wrong;
+  END IF;
 END $$;
 
 -- The version of a stream; 0 when there is none.

@@ -16,7 +16,8 @@ GRANT USAGE ON SEQUENCE {schema}.{prefix}outbox_seq TO {enqueue};
 GRANT EXECUTE ON FUNCTION
   {schema}.{prefix}clock, {schema}.{prefix}claim, {schema}.{prefix}next_due, {schema}.{prefix}renew,
   {schema}.{prefix}settle, {schema}.{prefix}tidy, {schema}.{prefix}turn, {schema}.{prefix}requeue, {schema}.{prefix}purge, {schema}.{prefix}commit,
-  {schema}.{prefix}commit_one, {schema}.{prefix}stream_version
+  {schema}.{prefix}commit_all, {schema}.{prefix}commit_one, {schema}.{prefix}insert_all, {schema}.{prefix}refuse_streams,
+  {schema}.{prefix}refuse_messages, {schema}.{prefix}stream_version
   TO {relay};
 GRANT SELECT ON {schema}.{prefix}schema_version, {schema}.{prefix}settings, {schema}.{prefix}outbox,
   {schema}.{prefix}messages TO {relay};

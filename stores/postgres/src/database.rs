@@ -44,6 +44,7 @@ pub(crate) struct Functions {
     pub(crate) enqueue: Function,
     pub(crate) enqueue_one: Function,
     pub(crate) commit: Function,
+    pub(crate) commit_all: Function,
     pub(crate) commit_one: Function,
 }
 
@@ -150,7 +151,8 @@ impl Functions {
             purge: function("purge", 3),
             enqueue: value("enqueue_all", 13),
             enqueue_one: value("enqueue_one", 11),
-            commit: value("commit", 38),
+            commit: value("commit", 37),
+            commit_all: value("commit_all", 38),
             commit_one: value("commit_one", 20),
         }
     }

@@ -66,10 +66,10 @@ async fn announce(database: &Database, batches: &[&CommitBatch], born: &Born) {
     }
 }
 
-/// How long to wait for each lock of somebody else.
+/// How long to wait for each lock of somebody else, and whether a refusal says why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Patience {
-    /// Moments: others wait meanwhile, for whom nothing is locked.
+    /// Moments: others wait meanwhile, for whom nothing is locked. A refusal says little.
     Short,
     /// As long as the server lets statements wait.
     Long,
@@ -109,8 +109,13 @@ async fn store_all(
     let messages = || batches.iter().flat_map(|batch| &batch.messages);
     enqueue::push(&mut args, messages, claim);
     args.push(database.at());
-    args.push(Arg::Bool(patience == Patience::Long));
-    let commit = &database.functions.commit;
+    let commit = match patience {
+        Patience::Short => {
+            args.push(Arg::Bool(false));
+            &database.functions.commit_all
+        }
+        Patience::Long => &database.functions.commit,
+    };
     let rows = database.run_on(connection, commit, &args).await?;
     Born::read(&rows, messages(), claim).map_err(unreadable)
 }

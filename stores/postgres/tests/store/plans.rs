@@ -83,7 +83,7 @@ const ENQUEUE: &str =
 const COMMIT: &str =
     "SELECT {}.commit('{t}', '{s}', '{0}', true, '{t}', '{s}', '{1}', '{false}', '{n}', '{1}', '{json}', '{1}',
     '{\"\"}', '{x}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{c}', '{m}',
-    '{new}', '{n}', '{event}', '{k}', '{j}', '{\"\"}', '{0}', '{x}', '{true}', '{k}', 1, 1000, NULL, true)";
+    '{new}', '{n}', '{event}', '{k}', '{j}', '{\"\"}', '{0}', '{x}', '{true}', '{k}', 1, 1000, NULL)";
 const ENQUEUE_ONE: &str = "SELECT {}.enqueue_one('new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
 const COMMIT_ONE: &str = "SELECT {}.commit_one('t', 's', 0, 'n', 1, 'json', 1, '', 'x',
     'new', 'n', 'event', 'k', 'j', '', 0, 'x', 1, 1000, NULL)";
