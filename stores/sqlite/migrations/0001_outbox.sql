@@ -90,14 +90,15 @@ BEGIN
     SELECT seq FROM postbox_outbox WHERE key = NEW.key AND holds = 1 AND seq > NEW.seq ORDER BY seq LIMIT 1);
 END;
 
-CREATE TRIGGER postbox_outbox_died AFTER UPDATE OF state ON postbox_outbox
+-- Whatever dies or is published is settled at some time: claims, which write the state only, run neither of these.
+CREATE TRIGGER postbox_outbox_died AFTER UPDATE OF settled_at ON postbox_outbox
 WHEN NEW.state = 3 AND OLD.state <> 3
 BEGIN
   UPDATE postbox_outbox SET holds = (SELECT dead_blocks FROM postbox_settings) WHERE seq = NEW.seq;
 END;
 
 -- A row that no retention keeps is settled in one statement with its batch, and goes.
-CREATE TRIGGER postbox_outbox_gone AFTER UPDATE OF state ON postbox_outbox
+CREATE TRIGGER postbox_outbox_gone AFTER UPDATE OF settled_at ON postbox_outbox
 WHEN NEW.settled_at = -1
 BEGIN
   DELETE FROM postbox_outbox WHERE seq = NEW.seq;

@@ -58,6 +58,17 @@ impl Engine {
         answer.await.unwrap_or_else(|_| Err(SqliteError::Closed.into()))
     }
 
+    /// As [`write`](Self::write), but a power cut may undo the work after it was answered.
+    pub(crate) async fn write_lightly<T, F>(&self, work: F) -> Result<T, SqliteError>
+    where
+        F: FnMut(&Scope<'_>) -> Result<T, Fault<SqliteError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (job, answer) = Task::lasting(false, work);
+        self.run(job)?;
+        answer.await.unwrap_or(Err(SqliteError::Closed))
+    }
+
     /// Queues settlements whose outcome nobody waits for.
     pub(crate) async fn settle_soon(&self, settlements: Vec<SettlementBuf<i64>>) -> Result<(), SqliteError> {
         let settlements = match &self.place {

@@ -1,5 +1,9 @@
 //! Runs the jobs that wait in one transaction, so that they share one fsync, and fail alone: when one has to be undone,
 //! the transaction is done over with a savepoint each. Savepoints copy every page that changes after them.
+//!
+//! A group of claims and renewals only does not wait for the disk. What a power cut takes is always the end of the log,
+//! and whatever waits for the disk takes all that is before it in the log along. So all that can be lost are claims and
+//! renewals after the last commit or settlement: the messages are free earlier than they would be, as after any crash.
 //! Where this runs (a thread, or the caller's poll) is not decided here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,13 +13,15 @@ use rusqlite::Connection;
 use crate::error::{SqliteError, is_fatal};
 use crate::job::{Job, Ran, Scope};
 use crate::open::{self, patiently};
-use crate::options::SqliteOptions;
+use crate::options::{SqliteOptions, Synchronous};
 
 /// Owns the write connection.
 pub(crate) struct Writer {
     options: SqliteOptions,
     /// `None` after a failure that the connection must not outlive.
     connection: Option<Connection>,
+    /// Whether the connection's commits wait for the disk.
+    waits: bool,
     /// So many groups to come are run with savepoints: where one job was undone, others may have to be.
     careful: u32,
 }
@@ -27,6 +33,7 @@ impl Writer {
     pub(crate) fn open(options: SqliteOptions) -> Result<Self, SqliteError> {
         let connection = Some(open::writer(&options)?);
         Ok(Self {
+            waits: options.synchronous == Synchronous::Full,
             options,
             connection,
             careful: 0,
@@ -58,12 +65,17 @@ impl Writer {
     }
 
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<bool, SqliteError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
             // A database in memory is gone with its connection: it is never given up below.
-            None => open::writer(&self.options)?,
+            self.waits = self.options.synchronous == Synchronous::Full;
+            open::writer(&self.options)?
         };
-        let outcome = transact(&connection, &self.options, &mut self.careful, jobs);
+        let outcome = match self.choose_wait(&connection, jobs) {
+            Ok(()) => transact(&connection, &self.options, &mut self.careful, jobs),
+            Err(error) => Err(Failed::Fatal(SqliteError::transaction(error))),
+        };
         let spoilt = match &outcome {
             Ok(_) | Err(Failed::Passing(_)) => !connection.is_autocommit(),
             Err(Failed::Fatal(_)) => true,
@@ -74,6 +86,19 @@ impl Writer {
             self.connection = Some(connection);
         }
         outcome.map_err(|(Failed::Passing(error) | Failed::Fatal(error))| error)
+    }
+
+    /// Waits for the disk if one of the jobs has to last.
+    fn choose_wait(&mut self, connection: &Connection, jobs: &[Box<dyn Job>]) -> rusqlite::Result<()> {
+        if self.options.synchronous == Synchronous::Normal || self.options.path.is_none() {
+            return Ok(());
+        }
+        let wait = jobs.iter().any(|job| job.lasts());
+        if wait != self.waits {
+            open::wait_for_disk(connection, wait)?;
+            self.waits = wait;
+        }
+        Ok(())
     }
 }
 
@@ -218,6 +243,38 @@ mod tests {
         writer.run(vec![again]);
         assert_eq!(answer.try_recv().unwrap().unwrap().unwrap(), 1_000);
         drop(writer);
+        let _ = std::fs::remove_file(path);
+    }
+
+    #[test]
+    fn a_group_waits_for_the_disk_if_one_of_its_jobs_has_to_last_and_the_store_is_to_wait_at_all() {
+        let path = std::env::temp_dir().join(format!("postbox-sqlite-lasts-{}.db", std::process::id()));
+        for (synchronous, [lightly, fully]) in [(Synchronous::Full, [1, 2]), (Synchronous::Normal, [1, 1])] {
+            let options = SqliteOptions::file(&path).with_synchronous(synchronous);
+            let mut writer = Writer::open(options).unwrap();
+            for (group, level) in [
+                (&[true][..], fully),
+                (&[false], lightly),
+                (&[false, false], lightly),
+                (&[false, true], fully),
+            ] {
+                let mut answers = Vec::new();
+                let mut job = |lasts: &bool| {
+                    let pragma = |scope: &Scope<'_>| {
+                        let level = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+                        Ok(scope.connection.query_row("PRAGMA synchronous", [], level)?)
+                    };
+                    let (job, answer) = Task::lasting(*lasts, pragma);
+                    answers.push(answer);
+                    job
+                };
+                writer.run(group.iter().map(&mut job).collect());
+                for mut answer in answers {
+                    let found: Result<i64, SqliteError> = answer.try_recv().unwrap().unwrap();
+                    assert_eq!(found.unwrap(), level, "{group:?}");
+                }
+            }
+        }
         let _ = std::fs::remove_file(path);
     }
 

@@ -45,6 +45,8 @@ impl<'a> Scope<'a> {
 
 /// Work and the one who waits for it.
 pub(crate) trait Job: Send {
+    /// Whether it has to be on the disk before it is answered.
+    fn lasts(&self) -> bool;
     /// Does the work and keeps the result; again when the transaction is done over.
     fn run(&mut self, scope: &Scope<'_>) -> Ran;
     /// Replaces the result: the transaction failed as a whole.
@@ -68,6 +70,7 @@ pub(crate) struct Task<F, T, E> {
     work: Option<F>,
     result: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
+    lasts: bool,
 }
 
 impl<F, T, E> Task<F, T, E>
@@ -77,11 +80,17 @@ where
     E: From<SqliteError> + Send + 'static,
 {
     pub(crate) fn boxed(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
+        Self::lasting(true, work)
+    }
+
+    /// Work that a power cut may undo after it was answered, unless it `lasts`.
+    pub(crate) fn lasting(lasts: bool, work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
         let (reply, answer) = oneshot::channel();
         let task = Self {
             work: Some(work),
             result: None,
             reply,
+            lasts,
         };
         (Box::new(task), answer)
     }
@@ -93,6 +102,10 @@ where
     T: Send,
     E: From<SqliteError> + Send,
 {
+    fn lasts(&self) -> bool {
+        self.lasts
+    }
+
     fn run(&mut self, scope: &Scope<'_>) -> Ran {
         let Some(work) = &mut self.work else {
             return Ran::Keep;

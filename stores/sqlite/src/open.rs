@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::SqliteError;
@@ -16,6 +17,8 @@ const MIN_VERSION: &str = "3.51.3";
 const JOURNAL_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 /// More than there are statements in this crate.
 const CACHED_STATEMENTS: usize = 64;
+/// Pages that the writing connection may keep, once it has read them.
+const CACHE_KIB: i64 = 16 * 1024;
 /// Between two tries for a lock: short at first, since groups are short; at most 2 ms, so that a busy
 /// neighbour's gaps are met.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
@@ -86,21 +89,24 @@ fn connect(options: &SqliteOptions) -> Result<Connection, SqliteError> {
         None => Connection::open_in_memory_with_flags(flags)?,
     };
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // Else a claim is prepared anew for each time that it is bound to.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
+/// Says whether commits from now on wait for the disk. Outside of transactions only.
+pub(crate) fn wait_for_disk(connection: &Connection, wait: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", if wait { "full" } else { "normal" })
+}
+
 fn set_up(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
-    // Settlements name their rows in a list.
-    rusqlite::vtab::array::load_module(connection)?;
     if options.path.is_some() {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "journal_size_limit", JOURNAL_SIZE_LIMIT)?;
     }
-    let synchronous = match options.synchronous {
-        Synchronous::Full => "full",
-        Synchronous::Normal => "normal",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
+    wait_for_disk(connection, options.synchronous == Synchronous::Full)?;
+    // Ids and keys in no order make a batch touch many pages; two megabytes, the default, hold few of them.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // What savepoints and triggers could need to undo stays in memory, instead of going to a file each time.
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "foreign_keys", true)

@@ -24,7 +24,8 @@ pub(crate) type SharedClock = Arc<dyn Clock + Send + Sync>;
 /// When SQLite waits for the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// At every commit: what was answered survives a power cut.
+    /// At every commit and settlement: what was answered survives a power cut. Claims and renewals do not wait; they
+    /// go to the disk with the next of those.
     #[default]
     Full,
     /// At checkpoints only: a power cut may lose the last commits (whole ones, in order), although they were

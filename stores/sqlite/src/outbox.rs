@@ -69,7 +69,7 @@ impl OutboxStore for SqliteOutboxStore {
 
     async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Vec<SqliteClaimed>, SqliteError> {
         let claim = Claim::new(request)?;
-        self.engine.write(move |scope| claim.run(scope)).await
+        self.engine.write_lightly(move |scope| claim.run(scope)).await
     }
 
     async fn renew(&self, claims: &[ClaimRef<i64>], lease: Duration) -> Result<usize, SqliteError> {
@@ -79,7 +79,7 @@ impl OutboxStore for SqliteOutboxStore {
         settle::check(claims.len())?;
         let claims = claims.to_vec();
         self.engine
-            .write(move |scope| settle::renew(scope, &claims, lease))
+            .write_lightly(move |scope| settle::renew(scope, &claims, lease))
             .await
     }
 

@@ -11,9 +11,9 @@ use postbox::store::{ClaimRef, ClaimedMessage, StoredMessage};
 use postbox::time::Instant;
 use rusqlite::{Row, types::Value};
 
-/// Columns of a claim, in the order that [`claimed`] reads them.
+/// Columns of a row that can be claimed, in the order that [`claimed`] and [`abandoned`] read them.
 pub(crate) const CLAIMED: &str = "seq, id, name, kind, key, content_type, headers, payload, \
-    worker, attempt, failures, committed_at, state";
+    attempt, failures, committed_at, state, abandoned";
 /// Columns of a stored message, in the order that [`stored`] reads them.
 pub(crate) const STORED: &str = "seq, id, name, kind, key, content_type, headers, payload, \
     worker, attempt, failures, committed_at, state, abandoned, due, settled_at, last_error";
@@ -119,18 +119,24 @@ impl fmt::Debug for SqliteClaimed {
     }
 }
 
-/// Reads a row of [`CLAIMED`]; `None` when the claim buried it.
-pub(crate) fn claimed(row: &Row<'_>, now: Instant) -> rusqlite::Result<Option<SqliteClaimed>> {
-    if row.get_ref(12)?.as_i64()? != IN_FLIGHT {
-        return Ok(None);
-    }
+/// Reads a row of [`CLAIMED`] as this worker will hold it.
+pub(crate) fn claimed(row: &Row<'_>, worker: WorkerId, now: Instant) -> rusqlite::Result<SqliteClaimed> {
+    let attempt = count(row, 8)?.saturating_add(1);
     let claim = ClaimRef {
         key: row.get(0)?,
-        fence: fence(row, 8)?,
+        fence: Fence { worker, attempt },
     };
-    let failures = count(row, 10)?;
-    let age = now.since(instant(row, 11)?);
-    Ok(Some(SqliteClaimed::new(message(row)?, claim, failures, age)))
+    let failures = count(row, 9)?;
+    let age = now.since(instant(row, 10)?);
+    Ok(SqliteClaimed::new(message(row)?, claim, failures, age))
+}
+
+/// Of a row of [`CLAIMED`] whose lease has lapsed: its number, and how often that happened, this time included.
+pub(crate) fn abandoned(row: &Row<'_>) -> rusqlite::Result<Option<(i64, u32)>> {
+    if row.get_ref(11)?.as_i64()? != IN_FLIGHT {
+        return Ok(None);
+    }
+    Ok(Some((row.get(0)?, count(row, 12)?.saturating_add(1))))
 }
 
 /// Reads a row of [`STORED`].

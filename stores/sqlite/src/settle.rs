@@ -1,15 +1,13 @@
 //! Settlements, renewals, dead letters put back, and purges: what happens to rows after the claim.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 use std::time::Duration;
 
 use postbox::claim::{Fence, Verdict};
 use postbox::store::{ClaimRef, MAX_BATCH, Settled, SettlementBuf};
 use postbox::time::Instant;
 use rusqlite::params;
-use rusqlite::types::Value as Integer;
 use serde_json::Value;
 
 use crate::error::{Fault, SqliteError};
@@ -29,11 +27,14 @@ macro_rules! held {
     };
 }
 
-/// 1 the rows, 2 worker, 3 attempt.
-pub(crate) const COMPLETE: &str = "DELETE FROM postbox_outbox WHERE seq IN rarray(?1) \
-    AND state = 1 AND worker = ?2 AND attempt = ?3 RETURNING seq";
-/// 1 the row, 2 worker, 3 attempt: [`COMPLETE`] without the cost of a list.
-const COMPLETE_ONE: &str =
+/// How many of these rows are held. 1 the first, 2 the last, 3 worker, 4 attempt.
+pub(crate) const HELD: &str = "SELECT count(*) FROM postbox_outbox \
+    WHERE seq BETWEEN ?1 AND ?2 AND state = 1 AND worker = ?3 AND attempt = ?4";
+/// 1 the first row, 2 the last: once [`HELD`] has found all of them. `RETURNING`, which would say what was
+/// deleted, reads and copies whole rows.
+pub(crate) const COMPLETE: &str = "DELETE FROM postbox_outbox WHERE seq BETWEEN ?1 AND ?2";
+/// 1 the row, 2 worker, 3 attempt.
+pub(crate) const COMPLETE_ONE: &str =
     "DELETE FROM postbox_outbox WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3";
 /// 1 the claims, each with 3 state, 4 due, 5 settled at, 6 failures to add, 7 the error. A row that is settled
 /// at [`GONE`] is deleted by its trigger.
@@ -125,8 +126,8 @@ pub(crate) fn settle(
     Ok(settled)
 }
 
-/// Deletes what was published and is held under one fence, as nearly every batch is. Taking a list apart that travels as
-/// JSON costs more.
+/// Deletes what was published and is held under one fence, as nearly every batch is: by runs without a gap,
+/// of which a batch of a backlog is one. A list in JSON costs more to take apart.
 fn complete(
     scope: &Scope<'_>,
     settlements: &[SettlementBuf<i64>],
@@ -135,26 +136,20 @@ fn complete(
     let mut settled = Settled::none();
     let before = scope.connection.total_changes();
     let holder = (worker(fence.worker), fence.attempt);
-    if let [only] = settlements {
-        let mut statement = scope.connection.prepare_cached(COMPLETE_ONE)?;
-        match statement.execute(params![only.claim.key, holder.0, holder.1])? {
-            0 => settled.refuse(0),
-            _ => settled.apply(),
-        }
-    } else {
-        let rows = settlements.iter().map(|one| Integer::from(one.claim.key));
-        let rows: Vec<Integer> = rows.collect();
-        let mut gone = HashSet::with_capacity(rows.len());
-        let mut statement = scope.connection.prepare_cached(COMPLETE)?;
-        let mut deleted = statement.query(params![Rc::new(rows), holder.0, holder.1])?;
-        while let Some(row) = deleted.next()? {
-            gone.insert(row.get::<_, i64>(0)?);
-        }
-        for (index, one) in settlements.iter().enumerate() {
-            if gone.remove(&one.claim.key) {
+    let mut rows: Vec<_> = settlements.iter().map(|one| one.claim.key).zip(0..).collect();
+    rows.sort_unstable();
+    for run in rows.chunk_by(|(one, _), (next, _)| next.wrapping_sub(*one) == 1) {
+        if complete_run(scope, run, holder)? {
+            for _ in run {
                 settled.apply();
-            } else {
-                settled.refuse(index);
+            }
+            continue;
+        }
+        let mut statement = scope.connection.prepare_cached(COMPLETE_ONE)?;
+        for (key, index) in run {
+            match statement.execute(params![key, holder.0, holder.1])? {
+                0 => settled.refuse(*index),
+                _ => settled.apply(),
             }
         }
     }
@@ -163,6 +158,23 @@ fn complete(
         scope.ring();
     }
     Ok(settled)
+}
+
+/// Deletes rows without a gap if there are several and all of them are held.
+fn complete_run(scope: &Scope<'_>, run: &[(i64, usize)], holder: (i64, u32)) -> rusqlite::Result<bool> {
+    let [(first, _), .., (last, _)] = run else {
+        return Ok(false);
+    };
+    let mut statement = scope.connection.prepare_cached(HELD)?;
+    let held: i64 = statement.query_row(params![first, last, holder.0, holder.1], |row| row.get(0))?;
+    if held <= last - first {
+        return Ok(false);
+    }
+    scope
+        .connection
+        .prepare_cached(COMPLETE)?
+        .execute([first, last])?;
+    Ok(true)
 }
 
 /// What [`SETTLE`] writes into a row: state, due, settled at, failures to add, error.

@@ -7,7 +7,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use postbox::aggregate::{Repository, RepositoryError};
-use postbox::store::{HasOutboxStore, OutboxOperator};
+use postbox::claim::Verdict;
+use postbox::store::{ClaimedMessage, HasOutboxStore, OutboxOperator};
 use postbox::time::{Clock, Instant};
 use postbox_sqlite::rusqlite::{Connection, TransactionBehavior};
 use postbox_sqlite::{SqliteError, SqliteOptions, SqliteRepository};
@@ -158,4 +159,39 @@ fn a_claim_that_finds_nothing_writes_nothing() {
         assert!(bench.claim(B, 10).is_empty());
     }
     assert_eq!(size(), before);
+}
+
+#[test]
+fn a_claim_that_a_power_cut_takes_leaves_its_messages_free_and_a_settlement_takes_the_claim_along() {
+    let (before, lost, kept) = (Folder::new(), Folder::new(), Folder::new());
+    let outbox = postbox::store::OutboxOptions::new;
+    let bench = Bench::with(SqliteOptions::file(before.file()), outbox());
+    // What has reached the disk for certain.
+    let disk = |to: &Folder| {
+        for end in ["db", "db-wal"] {
+            let name = |folder: &Folder| folder.file().with_extension(end);
+            std::fs::copy(name(&before), name(to)).unwrap();
+        }
+    };
+    bench.commit(vec![message("m1"), message("m2"), message("m3")]);
+    disk(&lost);
+    let first = bench.claim(A, 2);
+    let second = bench.claim(A, 1);
+    assert_eq!((first.len(), second.len()), (2, 1));
+    // The settlement waits for the disk, and with it all claims before it.
+    assert!(bench.settle(first[0].claim(), Verdict::Complete));
+    disk(&kept);
+
+    let cut = Bench::with(SqliteOptions::file(lost.file()), outbox());
+    let again = cut.claim(A, 10);
+    let ids: Vec<_> = again.iter().map(|claimed| claimed.message().id).collect();
+    assert_eq!(ids, ["m1", "m2", "m3"]);
+    assert_eq!(again[0].claim(), first[0].claim());
+    assert!(cut.settle(again[0].claim(), Verdict::Complete));
+
+    let cut = Bench::with(SqliteOptions::file(kept.file()), outbox());
+    assert!(cut.claim(B, 10).is_empty());
+    assert!(cut.settle(second[0].claim(), Verdict::Complete));
+    cut.clock.advance(LEASE);
+    assert_eq!(cut.claim(B, 10).len(), 1);
 }
