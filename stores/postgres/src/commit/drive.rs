@@ -197,6 +197,10 @@ mod tests {
 
     type Shared<T> = Arc<Mutex<T>>;
 
+    fn woken(count: &Count) -> usize {
+        count.0.load(Ordering::Relaxed)
+    }
+
     /// A future that is over when somebody says so, and the waker of whoever polled it.
     fn ringing() -> (Drive<u32>, Shared<Option<Waker>>, Shared<bool>) {
         let (polled, over) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(false)));
@@ -210,10 +214,6 @@ mod tests {
             }
         });
         (Drive::new(future), polled, over)
-    }
-
-    fn woken(count: &Count) -> usize {
-        count.0.load(Ordering::Relaxed)
     }
 
     #[test]
@@ -251,11 +251,8 @@ mod tests {
         polled.with(|by| by.clone().unwrap().wake());
         assert_eq!(counts.each_ref().map(|count| woken(count)), [0, 1]);
         let mut last = waits[1].take().unwrap();
-        assert!(
-            last.as_mut()
-                .poll(&mut Context::from_waker(&wakers[1]))
-                .is_ready()
-        );
+        let mut cx = Context::from_waker(&wakers[1]);
+        assert!(last.as_mut().poll(&mut cx).is_ready());
     }
 
     #[test]
