@@ -14,11 +14,11 @@ pub(super) const fn forth(back: isize) -> usize {
     back.wrapping_neg() as usize
 }
 
-/// Bit `-back`.
+/// `lowest`, a bit, moved up by `-back`.
 #[inline]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Modulo the width of a word.
-pub(super) const fn bit_back(back: isize) -> usize {
-    1_usize.rotate_right(back as u32)
+pub(super) const fn bit_back(lowest: usize, back: isize) -> usize {
+    lowest.rotate_right(back as u32)
 }
 
 /// The lowest `count` bits: fewer than a word has.

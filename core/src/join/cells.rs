@@ -11,10 +11,10 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+use core::sync::atomic::Ordering::AcqRel;
 
 use super::bits::{below, bit, bit_back, forth};
-use super::gate::Gate;
+use super::gate::{Gate, to_word};
 use super::shape::{LEAF, Shape, half, saturated};
 use crate::primitive::{AtomicHalf, AtomicUsize};
 
@@ -116,14 +116,14 @@ impl<'a> Cells<'a> {
         // SAFETY: passed on.
         let (cells, back) = unsafe { Self::of_waker(data) };
         if !WIDE {
-            return cells.gate().set(bit_back(back));
+            return cells.gate().set(bit_back(to_word(1), back));
         }
         let index = forth(back);
         let leaf = index / LEAF;
         // SAFETY: this cell is not behind that of the waker.
         let cell = unsafe { cells.cell(leaf) };
         if cell.ready.fetch_or(1 << (index % LEAF), AcqRel) == 0 {
-            cells.gate().set(bit(leaf >> cells.shape().shift()));
+            cells.gate().set(to_word(bit(leaf >> cells.shape().shift())));
         }
     }
 
@@ -192,22 +192,12 @@ impl<'a> Cells<'a> {
         unsafe { self.cell(leaf).ready.fetch_or(half(bits), AcqRel) };
     }
 
-    /// Whether a leaf is worth taking. A bit that is set later finds the leaf empty and goes to the gate.
-    ///
-    /// # Safety
-    /// As for [`take_leaf`](Self::take_leaf).
-    #[inline]
-    pub(super) unsafe fn is_leaf_ready(self, leaf: usize) -> bool {
-        // SAFETY: passed on; a group is whole (`shape`).
-        unsafe { self.cell(leaf).ready.load(Relaxed) != 0 }
-    }
-
     /// All children are ready, whether their leaves were emptied or not. The parent is woken.
     #[cold]
     pub(super) fn set_all(self) {
         self.fill_leaves();
         // Not child by child: a leaf that was not emptied would not go on to the gate.
-        self.gate().set(below(self.shape().groups()));
+        self.gate().set(to_word(below(self.shape().groups())));
     }
 
     fn fill_leaves(self) {

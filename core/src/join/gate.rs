@@ -72,10 +72,10 @@ impl Gate {
         false
     }
 
-    /// Set these bits, and wake the parent unless that is under way. Does nothing on a gate without a poller.
+    /// Set bits [as they lie in the word](to_word), and wake the parent unless that is under way. Does nothing on a
+    /// gate without a poller.
     #[inline]
     pub(super) fn set(&self, bits: usize) {
-        let bits = to_word(bits);
         let word = self.word.load(Relaxed);
         if word == 0 {
             if self.step(0, bits | HELD).is_ok() {
@@ -267,7 +267,7 @@ impl Gate {
 
 /// Bits are below [`Gate::WIDTH`].
 #[inline]
-const fn to_word(bits: usize) -> usize {
+pub(super) const fn to_word(bits: usize) -> usize {
     bits << 1
 }
 

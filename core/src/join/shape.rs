@@ -51,6 +51,9 @@ impl Shape {
 }
 
 /// Of wakers of cells without leaves, and with.
+///
+/// They are constants and not statics, and clone inline, so that clones can be compiled into the poll that lends the
+/// waker. A constant may have copies, which `will_wake` tells apart: a child that sees two clones once more.
 pub(super) struct Vtables {
     pub(super) narrow: RawWakerVTable,
     pub(super) wide: RawWakerVTable,

@@ -11,7 +11,7 @@ use super::MAX_CHILDREN;
 use super::cells::{Cell, Cells, Head};
 use super::parent::Known;
 use super::shape::{Shape, Vtables};
-use super::wakes::{Drain, UNCOUNTED, Wakes};
+use super::wakes::{Drain, Mark, UNCOUNTED, Wakes};
 use crate::primitive::{AtomicUsize, alloc, dealloc};
 
 /// Wake state for `N` children in one allocation.
@@ -51,15 +51,10 @@ impl<const N: usize> Wakes<N> for SharedWakes<N> {}
 
 impl<const N: usize> Drain for SharedWakes<N> {
     #[inline]
-    unsafe fn drain(
-        &mut self,
-        first: &mut usize,
-        _: usize,
-        parent: &Waker,
-        visit: impl FnMut(usize, &Waker),
-    ) {
-        // SAFETY: they were made for `N`; `first` as the caller says.
-        unsafe { self.0.drain_shape(const { Shape::new(N) }, first, parent, visit) };
+    unsafe fn drain(&mut self, mark: &mut Mark, _: usize, parent: &Waker, visit: impl FnMut(usize, &Waker)) {
+        let shape = const { Some(Shape::new(N)) };
+        // SAFETY: they were made for `N`; `mark` as the caller says.
+        unsafe { self.0.drain_shape(shape, mark, parent, visit) };
     }
 }
 
@@ -98,12 +93,12 @@ impl Counted {
     }
 
     /// # Safety
-    /// They were made for as many children as `shape` says, and `first` is at most that.
+    /// `shape` is theirs, if any; `mark` is new or was last written by this.
     #[inline]
     unsafe fn drain_shape(
         &mut self,
-        shape: Shape,
-        first: &mut usize,
+        shape: Option<Shape>,
+        mark: &mut Mark,
         parent: &Waker,
         visit: impl FnMut(usize, &Waker),
     ) {
@@ -111,22 +106,16 @@ impl Counted {
         // and that this owner lives on. `COUNTED` counts clones.
         unsafe {
             let (cells, known) = (self.cells, &mut self.known);
-            cells.drain(shape, first, parent, known, &COUNTED, visit);
+            cells.drain(shape, mark, parent, known, COUNTED, visit);
         }
     }
 }
 
 impl Drain for Counted {
     #[inline]
-    unsafe fn drain(
-        &mut self,
-        first: &mut usize,
-        _: usize,
-        parent: &Waker,
-        visit: impl FnMut(usize, &Waker),
-    ) {
-        // SAFETY: it is their shape; `first` as the caller says.
-        unsafe { self.drain_shape(self.cells.shape(), first, parent, visit) };
+    unsafe fn drain(&mut self, mark: &mut Mark, _: usize, parent: &Waker, visit: impl FnMut(usize, &Waker)) {
+        // SAFETY: there is no shape; `mark` as the caller says.
+        unsafe { self.drain_shape(None, mark, parent, visit) };
     }
 }
 
@@ -148,31 +137,32 @@ impl fmt::Debug for Counted {
     }
 }
 
-/// Wakers of counted cells; each that was cloned is an owner.
-static COUNTED: Vtables = Vtables {
+/// Wakers of counted cells; each that was cloned is an owner. See [`Vtables`].
+const COUNTED: &Vtables = &Vtables {
     narrow: RawWakerVTable::new(clone::<false>, wake::<false>, wake_by_ref::<false>, drop),
     wide: RawWakerVTable::new(clone::<true>, wake::<true>, wake_by_ref::<true>, drop),
 };
 
 /// # Safety
 /// `data` is that of a waker of counted cells, which have leaves if `WIDE`.
+#[inline]
 unsafe fn clone<const WIDE: bool>(data: *const ()) -> RawWaker {
     // SAFETY: the waker that is cloned is an owner, or lent by one.
     let owners = unsafe { &Cells::of_waker(data).0.head().owners };
     // An owner hands on what it has: nothing needs to be ordered.
-    let before = owners.fetch_add(1, Relaxed);
-    if before >= TOO_MANY {
-        return leaked::<WIDE>(data, owners, before);
+    if owners.fetch_add(1, Relaxed) >= TOO_MANY {
+        return leaked::<WIDE>(data, owners);
     }
     RawWaker::new(data, COUNTED.of(WIDE))
 }
 
-/// Only leaked wakers come to this. One share is never given back, so the cells are never freed.
+/// Only leaked wakers come to this. Shares that are never given back keep the cells for good.
 #[cold]
-fn leaked<const WIDE: bool>(data: *const (), owners: &AtomicUsize, before: usize) -> RawWaker {
-    if before > TOO_MANY {
-        owners.fetch_sub(1, Relaxed);
-    }
+#[inline(never)]
+fn leaked<const WIDE: bool>(data: *const (), owners: &AtomicUsize) -> RawWaker {
+    // The bit is not set when this is called first: then it adds them.
+    owners.fetch_or(FOR_GOOD, Relaxed);
+    owners.fetch_sub(1, Relaxed);
     RawWaker::new(data, UNCOUNTED.of(WIDE))
 }
 
@@ -242,3 +232,6 @@ const fn layout(children: usize) -> Layout {
 /// More owners than there can be without leaking wakers: the sign of a word, for processors that tell it from
 /// the step that counts.
 const TOO_MANY: usize = 1 << (usize::BITS - 1);
+
+/// So many shares that nobody has.
+const FOR_GOOD: usize = TOO_MANY >> 1;

@@ -43,6 +43,7 @@ use super::wakes::Wakes;
 #[must_use = "futures do nothing unless polled"]
 pub struct TryJoin<F, E, S, W, const N: usize> {
     children: [Option<F>; N],
+    live: usize,
     progress: Progress<E, S>,
     // Behind the children: they drop first. There is no `Drop` for the whole: it could move a pinned child.
     wakes: W,
@@ -71,7 +72,8 @@ where
     pub fn new(children: [F; N], wakes: W, on_error: S) -> Self {
         Self {
             children: children.map(Some),
-            progress: Progress::new(N, on_error),
+            live: N,
+            progress: Progress::new(on_error),
             wakes,
         }
     }
@@ -93,17 +95,18 @@ where
             let this = self.get_unchecked_mut();
             (
                 Pin::new_unchecked(&mut this.children),
-                (&mut this.progress, &mut this.wakes),
+                (&mut this.live, &mut this.progress, &mut this.wakes),
             )
         };
-        this.0.turn(children, this.1, cx)
+        let (live, progress, wakes) = this;
+        progress.turn(live, children, wakes, cx)
     }
 }
 
 impl<F, E, S, W, const N: usize> fmt::Debug for TryJoin<F, E, S, W, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TryJoin")
-            .field("live", &self.progress.live)
+            .field("live", &self.live)
             .finish_non_exhaustive()
     }
 }

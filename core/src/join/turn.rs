@@ -6,23 +6,20 @@ use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use super::wakes::Drain;
+use super::wakes::{Drain, Mark};
 
 /// How far a join has come.
 pub(super) struct Progress<E, S> {
-    /// Children that have not finished.
-    pub(super) live: usize,
-    /// The place that is to be polled first.
-    first: usize,
+    /// With which child the turn before began.
+    mark: Mark,
     error: Option<E>,
     on_error: Option<S>,
 }
 
 impl<E, S> Progress<E, S> {
-    pub(super) fn new(live: usize, on_error: S) -> Self {
+    pub(super) fn new(on_error: S) -> Self {
         Self {
-            live,
-            first: 0,
+            mark: Mark::NEW,
             error: None,
             on_error: Some(on_error),
         }
@@ -30,10 +27,11 @@ impl<E, S> Progress<E, S> {
 }
 
 impl<E, S: FnOnce(&E)> Progress<E, S> {
-    /// Poll the children that were woken, once each.
+    /// Poll the children that were woken, once each. `live` counts those that have not finished.
     #[inline]
     pub(super) fn turn<F>(
         &mut self,
+        live: &mut usize,
         mut children: Pin<&mut [Option<F>]>,
         wakes: &mut impl Drain,
         cx: &mut Context<'_>,
@@ -42,8 +40,7 @@ impl<E, S: FnOnce(&E)> Progress<E, S> {
         F: Future<Output = Result<(), E>>,
     {
         let Self {
-            live,
-            first,
+            mark,
             error,
             on_error,
         } = self;
@@ -62,9 +59,8 @@ impl<E, S: FnOnce(&E)> Progress<E, S> {
                 Poll::Ready(Err(failure)) => failed(error, on_error, failure),
             }
         };
-        // SAFETY: joins are made with as many children as wakes. `first` is one behind a child or 0: nobody but
-        // `drain` writes it.
-        unsafe { wakes.drain(first, count, cx.waker(), visit) };
+        // SAFETY: joins are made with as many children as wakes. Nobody but `drain` writes `mark`.
+        unsafe { wakes.drain(mark, count, cx.waker(), visit) };
         if *live > 0 {
             return Poll::Pending;
         }

@@ -25,7 +25,9 @@ use super::turn::Progress;
 /// assert_eq!(core::pin::Pin::new(&mut join).poll(&mut cx), Poll::Ready(Err(1)));
 /// ```
 #[must_use = "futures do nothing unless polled"]
+#[repr(C)] // Where the join is, `live` is: a poll need not keep its place for the end of a child.
 pub struct JoinVec<F, E, S> {
+    live: usize,
     children: Pin<Box<[Option<F>]>>,
     progress: Progress<E, S>,
     // Behind the children: they drop first.
@@ -50,8 +52,9 @@ where
             return Err(TooManyChildren);
         }
         Ok(Self {
+            live: count,
             children: Box::into_pin(children),
-            progress: Progress::new(count, on_error),
+            progress: Progress::new(on_error),
             wakes: Counted::new(count),
         })
     }
@@ -70,14 +73,15 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.progress.turn(this.children.as_mut(), &mut this.wakes, cx)
+        let (live, children) = (&mut this.live, this.children.as_mut());
+        this.progress.turn(live, children, &mut this.wakes, cx)
     }
 }
 
 impl<F, E, S> fmt::Debug for JoinVec<F, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinVec")
-            .field("live", &self.progress.live)
+            .field("live", &self.live)
             .finish_non_exhaustive()
     }
 }

@@ -17,18 +17,34 @@ pub trait Wakes<const N: usize>: Drain {}
 
 /// How a turn asks which children were woken.
 pub trait Drain {
-    /// `visit` each child that is to be polled, at most once, beginning with the first of them from `first` on.
-    /// Then `first` is the place behind the child that was visited first.
+    /// `visit` each child that is to be polled, at most once, beginning with the first of them behind the one
+    /// that was visited first when `mark` was written.
     ///
     /// # Safety
-    /// `children` is how many this was made for, and `first` is at most that.
+    /// `children` is how many this was made for, and `mark` is new or was last written by this.
     unsafe fn drain(
         &mut self,
-        first: &mut usize,
+        mark: &mut Mark,
         children: usize,
         parent: &Waker,
         visit: impl FnMut(usize, &Waker),
     );
+}
+
+/// Behind which child a turn is to begin. What a leaf is depends on the wakes.
+#[derive(Debug)]
+pub struct Mark {
+    pub(super) leaf: usize,
+    /// The places in that leaf behind the child, as bits.
+    pub(super) behind: usize,
+}
+
+impl Mark {
+    /// Before all.
+    pub(super) const NEW: Self = Self {
+        leaf: 0,
+        behind: usize::MAX,
+    };
 }
 
 /// No wake state: any wake polls every child, with the waker of the task itself.
@@ -44,7 +60,8 @@ impl Drain for Plain {
     #[inline]
     unsafe fn drain(
         &mut self,
-        first: &mut usize,
+        // A child is a leaf here, and its place is behind the one that was first.
+        Mark { leaf: first, .. }: &mut Mark,
         children: usize,
         parent: &Waker,
         mut visit: impl FnMut(usize, &Waker),
@@ -158,17 +175,11 @@ impl<const N: usize> Wakes<N> for StaticWakes<N> {}
 
 impl<const N: usize> Drain for StaticWakes<N> {
     #[inline]
-    unsafe fn drain(
-        &mut self,
-        first: &mut usize,
-        _: usize,
-        parent: &Waker,
-        visit: impl FnMut(usize, &Waker),
-    ) {
-        let (cells, shape) = (self.cells, const { Shape::new(N) });
+    unsafe fn drain(&mut self, mark: &mut Mark, _: usize, parent: &Waker, visit: impl FnMut(usize, &Waker)) {
+        let (cells, shape) = (self.cells, const { Some(Shape::new(N)) });
         // SAFETY: `claim` opened the set for this value alone, and `&mut self` means one thread. The set was
-        // made for `N`, and is never freed, so wakers need no count. As to `first`, as the caller says.
-        unsafe { cells.drain(shape, first, parent, &mut self.known, &UNCOUNTED, visit) };
+        // made for `N`, and is never freed, so wakers need no count. As to `mark`, as the caller says.
+        unsafe { cells.drain(shape, mark, parent, &mut self.known, UNCOUNTED, visit) };
     }
 }
 
@@ -184,21 +195,16 @@ impl<const N: usize> Drop for StaticWakes<N> {
 #[error("the wake set is in use by another join")]
 pub struct WakesInUse;
 
-/// Wakers of cells that are never freed.
-pub(super) static UNCOUNTED: Vtables = Vtables {
-    narrow: RawWakerVTable::new(
-        |data| RawWaker::new(data, &UNCOUNTED.narrow),
-        wake::<false>,
-        wake::<false>,
-        |_| (),
-    ),
-    wide: RawWakerVTable::new(
-        |data| RawWaker::new(data, &UNCOUNTED.wide),
-        wake::<true>,
-        wake::<true>,
-        |_| (),
-    ),
+/// Wakers of cells that are never freed. See [`Vtables`].
+pub(super) const UNCOUNTED: &Vtables = &Vtables {
+    narrow: RawWakerVTable::new(clone::<false>, wake::<false>, wake::<false>, |_| ()),
+    wide: RawWakerVTable::new(clone::<true>, wake::<true>, wake::<true>, |_| ()),
 };
+
+#[inline]
+fn clone<const WIDE: bool>(data: *const ()) -> RawWaker {
+    RawWaker::new(data, UNCOUNTED.of(WIDE))
+}
 
 /// # Safety
 /// `data` is that of a waker of cells that are never freed, and have leaves if `WIDE`.
