@@ -78,6 +78,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 DECLARE
   next  bigint;
   waits boolean;
+  told  text;
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'the head of a key leaves the outbox in READ COMMITTED only' USING ERRCODE = 'PB004';
@@ -89,7 +90,9 @@ BEGIN
     UPDATE {schema}.{prefix}outbox o SET blocked = false, loose = o.loose AND o.outcome IS NOT NULL
       WHERE o.seq = next AND o.blocked;
     -- Otherwise it went away meanwhile: look again.
-    EXIT WHEN FOUND;
+    CONTINUE WHEN NOT FOUND;
+    told := set_config('postbox.freed', 'yes', true);
+    EXIT;
   END LOOP;
   RETURN NULL;
 END $$;
@@ -106,6 +109,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cach
 DECLARE
   keys text[] := ARRAY(SELECT g.key FROM gone g WHERE g.key IS NOT NULL AND g.holds AND NOT g.blocked);
   next bigint[];
+  told text;
 BEGIN
   IF keys = '{}' THEN
     RETURN NULL;
@@ -120,6 +124,8 @@ BEGIN
         WHERE o.key >= k.key AND o.key <= k.key AND o.holds ORDER BY o.key, o.seq LIMIT 1) f
       WHERE f.blocked);
     EXIT WHEN next = '{}';
+    -- For `settle`, which tells whoever may claim it.
+    told := set_config('postbox.freed', 'yes', true);
     -- One that went away meanwhile is not there at the next look.
     UPDATE {schema}.{prefix}outbox o SET blocked = false, loose = o.loose AND o.outcome IS NOT NULL
       WHERE o.seq = ANY (next) AND o.blocked;

@@ -118,7 +118,7 @@ DECLARE
   moment   timestamptz := {schema}.{prefix}clock(at_us);
   blocking boolean;
   patience text := current_setting('lock_timeout');
-  keys     text[];
+  told     text := set_config('postbox.freed', 'no', true);
   more     bigint[];
 BEGIN
   IF soon THEN
@@ -130,14 +130,14 @@ BEGIN
   -- to come behind is waited for, but only for a moment.
   IF NOT keep AND verdicts <@ '{0}' THEN
     BEGIN
-      PERFORM set_config('lock_timeout', '1ms', true);
+      told := set_config('lock_timeout', '1ms', true);
       WITH gone AS (
         DELETE FROM {schema}.{prefix}outbox o
         USING unnest(seqs, workers, attempts) WITH ORDINALITY AS g (seq, worker, attempt, place)
         WHERE o.seq = g.seq AND o.worker = g.worker AND o.attempt = g.attempt AND o.lease_until > '-infinity'
-        RETURNING g.place, o.key)
-      SELECT array_agg(g.place), array_agg(g.key) FILTER (WHERE g.key IS NOT NULL) INTO applied, keys FROM gone g;
-      PERFORM set_config('lock_timeout', patience, true);
+        RETURNING g.place)
+      SELECT array_agg(g.place) INTO applied FROM gone g;
+      told := set_config('lock_timeout', patience, true);
     EXCEPTION WHEN lock_not_available THEN
       -- Nothing of this happened.
     END;
@@ -156,15 +156,14 @@ BEGIN
     gone AS (
       -- Locked, it stays where it is.
       DELETE FROM {schema}.{prefix}outbox o USING first h
-      WHERE o.ctid = h.at AND h.verdict = 0 AND NOT keep RETURNING h.place, o.key),
+      WHERE o.ctid = h.at AND h.verdict = 0 AND NOT keep RETURNING h.place),
     ended AS (
       UPDATE {schema}.{prefix}outbox o
       SET outcome = CASE h.verdict WHEN 0 THEN 'published' ELSE 'dead' END, settled_at = moment,
           lease_until = '-infinity', holds = (h.verdict = 3 AND blocking),
           last_error = CASE WHEN h.error = '' THEN o.last_error ELSE h.error END
-      FROM first h WHERE o.seq = h.seq AND (keep OR h.verdict = 3) RETURNING h.place, o.key)
-    SELECT applied || array_agg(e.place), keys || array_agg(e.key) FILTER (WHERE e.key IS NOT NULL)
-      INTO applied, keys FROM (SELECT * FROM gone UNION ALL SELECT * FROM ended) e;
+      FROM first h WHERE o.seq = h.seq AND (keep OR h.verdict = 3) RETURNING h.place)
+    SELECT applied || array_agg(e.place) INTO applied FROM (SELECT * FROM gone UNION ALL SELECT * FROM ended) e;
   END IF;
   applied := coalesce(applied, '{}');
   -- What goes back; and what ended while somebody was about to come behind it, which stays until that is over.
@@ -190,9 +189,8 @@ BEGIN
     SELECT array_agg(c.place), bool_or(c.free) INTO more, freed FROM changed c;
     applied := applied || coalesce(more, '{}');
   END IF;
-  freed := coalesce(freed, false) OR EXISTS (
-    SELECT FROM unnest(keys) AS k (key)
-      JOIN {schema}.{prefix}outbox o ON o.key = k.key AND o.holds AND o.key IS NOT NULL);
+  -- The triggers (0002) say so when they hand a key over.
+  freed := coalesce(freed, false) OR current_setting('postbox.freed') = 'yes';
 END $$;
 
 -- Puts dead messages back, each where it was in its key. Returns how many were dead.

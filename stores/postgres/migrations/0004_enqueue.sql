@@ -30,19 +30,19 @@ BEGIN
   WITH born AS (
     INSERT INTO {schema}.{prefix}outbox AS o
       (id, name, kind, key, content_type, headers, payload, due, committed_at, worker, attempt, lease_until)
-    SELECT m.id, m.name, m.kind, m.key, m.content_type, m.headers, m.payload,
-           moment + m.delay * interval '1 microsecond', moment,
-           CASE WHEN m.claimed THEN holder ELSE 0 END, CASE WHEN m.claimed THEN 1 ELSE 0 END,
-           CASE WHEN m.claimed THEN moment + lease * interval '1 microsecond' ELSE '-infinity' END
-    FROM (SELECT u.*, lease IS NOT NULL AND u.wanted AND b.seq IS NULL AS claimed
-          FROM unnest(ids, names, kinds, keys, content_types, headers, delays, payloads, wanted) WITH ORDINALITY
-            AS u (id, name, kind, key, content_type, headers, delay, payload, wanted, place)
+    SELECT ids[n.place], names[n.place], kinds[n.place], keys[n.place], content_types[n.place], headers[n.place],
+           payloads[n.place], moment + delays[n.place] * interval '1 microsecond', moment,
+           CASE WHEN n.claimed THEN holder ELSE 0 END, CASE WHEN n.claimed THEN 1 ELSE 0 END,
+           CASE WHEN n.claimed THEN moment + lease * interval '1 microsecond' ELSE '-infinity' END
+    -- By places: to unnest nine lists takes as long as half of the indices. In their order: a LATERAL with a limit is
+    -- looked at once for each, and to sort what is wide would cost more.
+    FROM (SELECT p.place, lease IS NOT NULL AND wanted[p.place] AND b.seq IS NULL AS claimed
+          FROM generate_series(1, cardinality(ids)) AS p (place)
           -- As `turn` does it for one.
           LEFT JOIN LATERAL (
             SELECT o.seq FROM {schema}.{prefix}outbox o
-            WHERE lease IS NOT NULL AND u.wanted AND o.key >= u.key AND o.key <= u.key AND o.holds
-            ORDER BY o.key DESC, o.seq DESC LIMIT 1 FOR KEY SHARE) b ON true) m
-    ORDER BY m.place
+            WHERE lease IS NOT NULL AND wanted[p.place] AND o.key >= keys[p.place] AND o.key <= keys[p.place] AND o.holds
+            ORDER BY o.key DESC, o.seq DESC LIMIT 1 FOR KEY SHARE) b ON true) n
     RETURNING o.seq, o.attempt, CASE WHEN o.attempt = 0 AND NOT o.blocked AND o.due <= moment THEN 1 ELSE 0 END AS free)
   SELECT array_agg(b.seq) || array_agg(b.attempt) || array_agg(b.free) INTO born FROM born b;
   RETURN born;

@@ -76,11 +76,10 @@ BEGIN
   IF cardinality(event_types) > 0 THEN
     INSERT INTO {schema}.{prefix}events (stream_type, stream_id, sequence, name, version, codec, codec_version,
         recorded_at, metadata, payload)
-      SELECT e.stream_type, e.stream_id, e.sequence, e.name, e.version, e.codec, e.codec_version, moment,
-             e.metadata, e.payload
-      FROM unnest(event_types, event_ids, event_sequences, event_names, event_versions, event_codecs,
-                  event_codec_versions, event_metadata, event_payloads)
-        AS e (stream_type, stream_id, sequence, name, version, codec, codec_version, metadata, payload);
+      SELECT event_types[p.place], event_ids[p.place], event_sequences[p.place], event_names[p.place],
+             event_versions[p.place], event_codecs[p.place], event_codec_versions[p.place], moment,
+             event_metadata[p.place], event_payloads[p.place]
+      FROM generate_series(1, cardinality(event_types)) AS p (place);
   END IF;
   IF cardinality(snap_types) > 0 THEN
     -- The latest commit counts, whatever its version: that heals a snapshot which is ahead of its stream.
