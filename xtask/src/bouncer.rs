@@ -119,10 +119,10 @@ fn found() -> Option<PathBuf> {
 pub(crate) fn step(toolchain: Toolchain, no_pooler: Option<&str>) -> Step {
     const NEXTEST: &str = "run --quiet -p xtask -- bouncer cargo nextest run -p postbox-postgres --test conformance \
         --test pooled --test store --test-threads 1 -- --skip relay --skip unprepared --skip hints --skip plans \
-        --skip schema --skip races --skip exhausted --skip migration --skip that_a_transaction_holds";
+        --skip schema --skip races --skip exhausted --skip handed_on --skip migration --skip that_a_transaction_holds";
     const TEST: &str = "run --quiet -p xtask -- bouncer cargo test -p postbox-postgres --test conformance --test pooled \
         --test store -- --test-threads 1 --skip relay --skip unprepared --skip hints --skip plans --skip schema \
-        --skip races --skip exhausted --skip migration --skip that_a_transaction_holds";
+        --skip races --skip exhausted --skip handed_on --skip migration --skip that_a_transaction_holds";
     let mode = no_pooler.map_or(Mode::Run, |why| Mode::Skip(why.to_owned()));
     let command = if toolchain.nextest { NEXTEST } else { TEST };
     Step::cargo("postgres behind pgbouncer", command).mode(mode)

@@ -1,5 +1,6 @@
 //! Hints: rung in this process, and heard from others where notifications are on. Never the guarantee: polling is.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use postbox::id::WorkerId;
 use postbox::join::{Either, race};
-use postbox::runtime::{BoxFuture, Timer};
+use postbox::runtime::BoxFuture;
 use postbox::sync::{Mutex, Watch};
 use postbox::wakeup::Wakeup;
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
@@ -17,6 +18,9 @@ use crate::call::{Arg, Function};
 use crate::database::Database;
 use crate::gather;
 use crate::options::PostgresOptions;
+
+/// How long a connection is kept that no commit uses: this long, or twice.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a backstop waits for: commits and settlements of this process and, with
 /// [`with_notify`](crate::PostgresOptions::with_notify), of others.
@@ -55,11 +59,11 @@ impl Wakeup for PostgresWakeup {
     async fn wait(&mut self) {
         let database = &self.database;
         let _waiting = database.gathering.wait();
-        let chores = chores(database, &mut self.work);
+        let chores = race(chores(database, &mut self.work), tend(database));
         let listen = listen(database, &mut self.listening);
         match race(self.hints.wait(), race(chores, listen)).await {
             Either::A(()) | Either::B(Either::B(())) => {}
-            Either::B(Either::A(never)) => match never {},
+            Either::B(Either::A(Either::A(never) | Either::B(never))) => match never {},
         }
     }
 }
@@ -73,17 +77,25 @@ impl fmt::Debug for PostgresWakeup {
     }
 }
 
+/// Sees to the connection that commits hand on.
+async fn tend(database: &Database) -> Infallible {
+    match &database.options.timer {
+        Some(timer) if timer.runs_dyn() => {
+            let pause = || timer.sleep_until_dyn(timer.now() + LOOK_AGAIN);
+            database.commits.tend(pause).await
+        }
+        _ => pending().await,
+    }
+}
+
 /// Writes what is gathered, and sends the notification that was put off; again and again.
-async fn chores(database: &Database, work: &mut Watch) -> std::convert::Infallible {
+async fn chores(database: &Database, work: &mut Watch) -> Infallible {
     loop {
         if database.gathering.is_empty() && !database.notices.put_off.load(Ordering::Acquire) {
             work.wait().await;
         }
-        if let Some(timer) = &database.options.timer {
-            let timer: &dyn postbox::runtime::DynTimer = &**timer;
-            if timer.runs() {
-                timer.sleep_until(timer.now() + database.options.linger).await;
-            }
+        if let Some(timer) = database.options.timer.as_ref().filter(|timer| timer.runs_dyn()) {
+            timer.sleep_until_dyn(timer.now() + database.options.linger).await;
         }
         // A database that is away will be asked again by the next claim.
         let flushed = gather::flush(database).await;

@@ -2,6 +2,7 @@
 //! disk. Spawns nothing: those who wait drive the statement, theirs or the one before. What a commit stores is not known
 //! here.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -123,7 +124,10 @@ async fn run(database: Arc<Database>, group: Weak<Group>) -> Outcome {
     let stored = super::store(&database, turn.connection(), &together, claim)
         .await
         .map(Arc::new);
-    turn.end(together.len() + database.commits.waiting());
+    turn.end(
+        together.len() + database.commits.waiting(),
+        database.pool.num_idle() > 0,
+    );
     if let Ok(born) = &stored {
         super::announce(&database, &together, born).await;
     }
@@ -151,6 +155,12 @@ impl Commits {
             line: Line::new(),
             open: Mutex::default(),
         }
+    }
+
+    /// Keeps the connection of the last statement for the next, and gives it back when none comes: it is looked after
+    /// as often as a `pause` is over. Never ends.
+    pub(crate) async fn tend<P: Future<Output = ()>>(&self, pause: impl Fn() -> P) -> Infallible {
+        self.line.tend(pause).await
     }
 
     fn waiting(&self) -> usize {

@@ -1,5 +1,6 @@
 //! One statement at a time: who waits for it, and the connection that is handed on from one to the next.
 
+use std::convert::Infallible;
 use std::mem;
 use std::pin::pin;
 use std::sync::Weak;
@@ -13,12 +14,16 @@ use sqlx::pool::PoolConnection;
 /// So often one connection serves statement after statement before it goes back to the pool, where others may wait for it.
 /// To the pool's next connection belongs another process of the server, with caches that are cold: it takes twice as long.
 const IN_A_ROW: u32 = 64;
+/// The same while the pool has others to give. It goes back some time, because the pool sees to how old it gets.
+const BESIDE_OTHERS: u32 = 4096;
 
 /// Those who wait for their turn.
 pub(super) struct Line<H> {
     state: Mutex<State<H>>,
     /// Rings when a turn is over.
     over: Bell,
+    /// Rings when a connection was kept.
+    left: Bell,
 }
 
 struct State<H> {
@@ -27,7 +32,9 @@ struct State<H> {
     holder: Weak<H>,
     waiting: usize,
     expected: usize,
-    /// The connection of the last turn, while somebody waits for the next.
+    /// How many see to it that what is kept goes back in time.
+    tending: usize,
+    /// The connection of the last turn, while somebody waits for the next, or tends it.
     kept: Option<Kept>,
 }
 
@@ -41,6 +48,8 @@ pub(super) trait Help {
 struct Kept {
     connection: Option<PoolConnection<Postgres>>,
     served: u32,
+    /// Whether whoever tends it has seen it since.
+    seen: bool,
 }
 
 impl<H: Help + Send + Sync> Line<H> {
@@ -50,11 +59,13 @@ impl<H: Help + Send + Sync> Line<H> {
             holder: Weak::new(),
             waiting: 0,
             expected: 0,
+            tending: 0,
             kept: None,
         };
         Self {
             state: Mutex::new(state),
             over: Bell::new(),
+            left: Bell::new(),
         }
     }
 
@@ -82,6 +93,7 @@ impl<H: Help + Send + Sync> Line<H> {
                         kept,
                         expected,
                         next: 0,
+                        others: false,
                     };
                 }
                 Err(holder) => holder.upgrade(),
@@ -95,7 +107,57 @@ impl<H: Help + Send + Sync> Line<H> {
     }
 }
 
-/// In line. The connection that is kept goes back when nobody is.
+impl<H> Line<H> {
+    /// Gives back what nobody has used between two looks, one of which is due when a `pause` is over. While this runs, a
+    /// connection is kept for those who are about to come: from one that had the same turn before they have their answers
+    /// sooner.
+    ///
+    /// # Cancel safety
+    /// Dropped, it gives back what is kept.
+    pub(super) async fn tend<P: Future<Output = ()>>(&self, pause: impl Fn() -> P) -> Infallible {
+        let mut left = self.left.watch();
+        let _tending = Tending::new(self);
+        loop {
+            if self.state.with(|state| state.kept.is_none()) {
+                left.wait().await;
+            }
+            pause().await;
+            let unused = self
+                .state
+                .with(|state| state.kept.take_if(|kept| mem::replace(&mut kept.seen, true)));
+            drop(unused);
+        }
+    }
+}
+
+/// Tends what is kept, which goes back when nobody does.
+struct Tending<'a, H>(&'a Line<H>);
+
+impl<'a, H> Tending<'a, H> {
+    fn new(line: &'a Line<H>) -> Self {
+        line.state.with(|state| state.tending += 1);
+        Self(line)
+    }
+}
+
+impl<H> Drop for Tending<'_, H> {
+    fn drop(&mut self) {
+        let kept = self.0.state.with(|state| {
+            state.tending -= 1;
+            state.give_back()
+        });
+        drop(kept);
+    }
+}
+
+impl<H> State<H> {
+    /// What is kept for nobody.
+    fn give_back(&mut self) -> Option<Kept> {
+        self.kept.take_if(|_| self.waiting == 0 && self.tending == 0)
+    }
+}
+
+/// In line. The connection that is kept goes back when nobody is, and nobody tends it.
 struct Waiting<'a, H>(&'a Line<H>);
 
 impl<'a, H> Waiting<'a, H> {
@@ -109,7 +171,7 @@ impl<H> Drop for Waiting<'_, H> {
     fn drop(&mut self) {
         let kept = self.0.state.with(|state| {
             state.waiting -= 1;
-            (state.waiting == 0).then(|| state.kept.take())
+            state.give_back()
         });
         drop(kept);
     }
@@ -122,6 +184,7 @@ pub(super) struct Turn<'a, H> {
     /// How many commits the turn before expected to see in this one.
     pub(super) expected: usize,
     next: usize,
+    others: bool,
 }
 
 impl<H> Turn<'_, H> {
@@ -130,9 +193,11 @@ impl<H> Turn<'_, H> {
         &mut self.kept.connection
     }
 
-    /// Ends it, and says how many commits are to be expected in the next.
-    pub(super) fn end(mut self, expected: usize) {
+    /// Ends it, and says how many commits are to be expected in the next, and whether the pool has other connections to
+    /// give meanwhile.
+    pub(super) fn end(mut self, expected: usize, others: bool) {
         self.next = expected;
+        self.others = others;
     }
 }
 
@@ -140,18 +205,20 @@ impl<H> Drop for Turn<'_, H> {
     fn drop(&mut self) {
         let mut kept = mem::take(&mut self.kept);
         kept.served += 1;
+        kept.seen = false;
+        let most = if self.others { BESIDE_OTHERS } else { IN_A_ROW };
+        let usable = kept.connection.is_some() && kept.served < most;
         let rest = self.line.state.with(|state| {
             state.taken = false;
             state.holder = Weak::new();
             state.expected = self.next;
-            let hand_on = state.waiting > 0 && kept.connection.is_some() && kept.served < IN_A_ROW;
-            if !hand_on {
-                return Some(kept);
+            if usable && (state.waiting > 0 || (state.tending > 0 && self.others)) {
+                return state.kept.replace(kept);
             }
-            state.kept = Some(kept);
-            None
+            Some(kept)
         });
         drop(rest);
         self.line.over.ring();
+        self.line.left.ring();
     }
 }

@@ -12,6 +12,7 @@ mod support;
 
 mod enqueue;
 mod groups;
+mod handed_on;
 mod hints;
 mod order;
 mod plans;
