@@ -16,6 +16,8 @@ mod limits;
 mod mock;
 #[path = "flash/power.rs"]
 mod power;
+#[path = "flash/regions.rs"]
+mod regions;
 
 use std::task::{Context, Waker};
 

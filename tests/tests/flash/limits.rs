@@ -1,4 +1,4 @@
-//! Bad regions, full flash, messages that do not fit; and claims over what is in flash.
+//! Full flash, messages that do not fit; and claims over what is in flash.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use postbox::store::{ClaimRequest, ClaimedMessage, OutboxStore, Settled, Settlem
 use postbox::testing::VirtualClock;
 use postbox_flash::{DeadLetters, FlashClaimed, FlashError, FlashKey, NewMessage};
 
-use crate::mock::{MockFlash, PAGE, Torn};
+use crate::mock::MockFlash;
 use crate::{Outbox, message, now, open};
 
 const A: WorkerId = WorkerId::new(1);
 
-fn request(limit: usize) -> ClaimRequest<'static> {
+pub(super) fn request(limit: usize) -> ClaimRequest<'static> {
     ClaimRequest {
         worker: A,
         lease: Duration::from_secs(30),
@@ -23,15 +23,15 @@ fn request(limit: usize) -> ClaimRequest<'static> {
     }
 }
 
-fn claim(outbox: &Outbox, limit: usize) -> Vec<FlashClaimed<96>> {
+pub(super) fn claim(outbox: &Outbox, limit: usize) -> Vec<FlashClaimed<96>> {
     now(outbox.claim(&request(limit))).unwrap().into_iter().collect()
 }
 
-fn ids(batch: &[FlashClaimed<96>]) -> Vec<&str> {
+pub(super) fn ids(batch: &[FlashClaimed<96>]) -> Vec<&str> {
     batch.iter().map(|held| held.message().id).collect()
 }
 
-fn settle(outbox: &Outbox, held: &FlashClaimed<96>, verdict: Verdict) -> Settled {
+pub(super) fn settle(outbox: &Outbox, held: &FlashClaimed<96>, verdict: Verdict) -> Settled {
     let settlement = Settlement {
         claim: held.claim(),
         verdict,
@@ -40,87 +40,14 @@ fn settle(outbox: &Outbox, held: &FlashClaimed<96>, verdict: Verdict) -> Settled
     now(outbox.settle(&[settlement])).unwrap()
 }
 
-fn with_clock(flash: &MockFlash) -> (Outbox, VirtualClock) {
+pub(super) fn with_clock(flash: &MockFlash) -> (Outbox, VirtualClock) {
     let clock = VirtualClock::new();
     let outbox = now(Outbox::open(flash.clone(), flash.range(), clock.clone(), "d")).unwrap();
     (outbox, clock)
 }
 
-fn enqueue(outbox: &Outbox, message: NewMessage<'_>) -> FlashKey {
+pub(super) fn enqueue(outbox: &Outbox, message: NewMessage<'_>) -> FlashKey {
     now(outbox.enqueue(message)).unwrap()
-}
-
-#[test]
-fn an_erased_region_is_an_empty_outbox() {
-    let outbox = now(open(&MockFlash::new(6))).unwrap();
-    assert_eq!(now(outbox.stored()).unwrap(), 0);
-}
-
-#[test]
-fn a_region_of_zeros_is_refused_and_can_be_formatted() {
-    let flash = MockFlash::with(vec![0; 6 * PAGE]);
-    assert_eq!(now(open(&flash)).unwrap_err(), FlashError::Corrupted);
-    now(Outbox::format(flash.clone(), flash.range())).unwrap();
-    enqueue(&now(open(&flash)).unwrap(), message(b"1"));
-}
-
-/// Random bytes may look like anything. Pages that look half erased are erased, the rest is refused: an error that says
-/// so, or an outbox; never a panic, and formatting helps.
-#[test]
-fn a_region_of_random_bytes_never_panics() {
-    let (mut refused, mut repaired) = (0, 0);
-    for seed in 0..300_u64 {
-        let random = |at: u64| postbox::retry::mix(seed << 32 | at) as u8;
-        let flash = MockFlash::with((0..6 * PAGE as u64).map(random).collect());
-        match now(open(&flash)) {
-            Err(FlashError::Corrupted) => refused += 1,
-            Err(error) => panic!("seed {seed}: {error}"),
-            Ok(outbox) => {
-                repaired += 1;
-                let _ = now(outbox.enqueue(message(b"1")));
-                let _ = now((&outbox).claim(&request(3)));
-            }
-        }
-        now(Outbox::format(flash.clone(), flash.range())).unwrap();
-        enqueue(&now(open(&flash)).unwrap(), message(b"1"));
-    }
-    assert!(refused > 20 && repaired > 20, "{refused} and {repaired} of 300");
-}
-
-/// One byte of a stored message is damaged: the others are published, and nothing claims what is not there.
-#[test]
-fn a_damaged_message_takes_no_other_along() {
-    let flash = MockFlash::new(6);
-    let outbox = now(open(&flash)).unwrap();
-    for payload in [&[b'a'; 20], &[b'b'; 20], &[b'c'; 20]] {
-        enqueue(&outbox, message(payload));
-    }
-    drop(outbox);
-    assert_eq!(flash.damage(&[b'b'; 20]), 1);
-    let outbox = now(open(&flash)).unwrap();
-    let seen: Vec<_> = claim(&outbox, 3)
-        .iter()
-        .map(|held| held.message().payload[0])
-        .collect();
-    assert_eq!(seen, [b'a', b'c']);
-}
-
-#[test]
-fn a_region_that_is_no_four_pages_is_refused() {
-    let flash = MockFlash::new(6);
-    for region in [0..3 * PAGE as u32, 1..5 * PAGE as u32, 0..0] {
-        let (from, to) = (region.start, region.end);
-        let opened = now(Outbox::open(flash.clone(), region, VirtualClock::new(), "d"));
-        assert_eq!(opened.unwrap_err(), FlashError::Region { from, to, page: PAGE });
-    }
-    let opened = now(Outbox::open(
-        flash.clone(),
-        flash.range(),
-        VirtualClock::new(),
-        " ",
-    ));
-    let blank = Invalid::Blank { field: "device" };
-    assert_eq!(opened.unwrap_err(), FlashError::Invalid(blank));
 }
 
 #[test]
@@ -290,24 +217,4 @@ fn an_abandoned_message_is_dropped_too_if_that_is_asked_for() {
     enqueue(&outbox, message(b"2"));
     assert_eq!(ids(&claim(&outbox, 1)), ["d-2"]);
     assert_eq!((now(outbox.stored()).unwrap(), now(outbox.dropped())), (1, 1));
-}
-
-/// A flash that fails is an error that says so, and the outbox goes on when it works again.
-#[test]
-fn a_failing_flash_is_reported_and_survived() {
-    let flash = MockFlash::new(6);
-    let outbox = now(open(&flash)).unwrap();
-    enqueue(&outbox, message(b"1"));
-    flash.cut_at(0, Torn::Not);
-    assert!(matches!(
-        now(outbox.enqueue(message(b"2"))),
-        Err(FlashError::Flash(_))
-    ));
-    flash.reset();
-    enqueue(&outbox, message(b"3"));
-    let seen: Vec<_> = claim(&outbox, 3)
-        .iter()
-        .map(|held| held.message().payload[0])
-        .collect();
-    assert_eq!(seen, [b'1', b'3']);
 }
