@@ -92,7 +92,8 @@ impl AsyncMessagePublisher for Broker {
     }
 }
 
-/// A store whose pool gives up on a server that is away soon enough to be asked again.
+/// A store whose pool gives up on a server that is away soon enough to be asked again. It has a timer, so that settlements
+/// are gathered and connections handed on as in a service.
 pub(crate) async fn open(url: &str) -> Result<PostgresRepository, Failure> {
     let pool = PgPoolOptions::new()
         .max_connections(40)
@@ -100,7 +101,8 @@ pub(crate) async fn open(url: &str) -> Result<PostgresRepository, Failure> {
         .test_before_acquire(false)
         .connect(url)
         .await?;
-    Ok(PostgresOptions::new().open(pool).await?)
+    let options = PostgresOptions::new().with_timer(Arc::new(TokioTimer));
+    Ok(options.open(pool).await?)
 }
 
 /// One writer: loads a stream, adds an event with its message, sometimes publishes it itself; until told to stop.
