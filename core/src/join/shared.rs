@@ -169,10 +169,13 @@ fn leaked<const WIDE: bool>(data: *const (), owners: &AtomicUsize) -> RawWaker {
 /// # Safety
 /// As for `clone`; the waker is used up.
 unsafe fn wake<const WIDE: bool>(data: *const ()) {
-    // SAFETY: passed on.
+    // SAFETY: passed on; it is announced when `set` says so, and the share is the waker's own.
     unsafe {
-        wake_by_ref::<WIDE>(data);
-        drop(data);
+        let (cells, announces) = Cells::set::<WIDE>(data);
+        if announces {
+            cells.gate().announce();
+        }
+        release(cells.pointer());
     }
 }
 
@@ -180,8 +183,13 @@ unsafe fn wake<const WIDE: bool>(data: *const ()) {
 /// As for `clone`.
 #[inline]
 unsafe fn wake_by_ref<const WIDE: bool>(data: *const ()) {
-    // SAFETY: the waker is an owner, or lent by one.
-    unsafe { Cells::wake::<WIDE>(data) };
+    // SAFETY: the waker is an owner, or lent by one; it is announced when `set` says so.
+    unsafe {
+        let (cells, announces) = Cells::set::<WIDE>(data);
+        if announces {
+            cells.announce();
+        }
+    }
 }
 
 /// # Safety
