@@ -107,24 +107,34 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// The child of a waker was woken.
+    /// The child of a waker was woken: the cells, and whether the caller has to [announce](Self::announce) it.
     ///
     /// # Safety
     /// As for [`of_waker`](Self::of_waker); and there are leaves if `WIDE`, and none if not.
     #[inline]
-    pub(super) unsafe fn wake<const WIDE: bool>(data: *const ()) {
+    pub(super) unsafe fn set<const WIDE: bool>(data: *const ()) -> (Self, bool) {
         // SAFETY: passed on.
         let (cells, back) = unsafe { Self::of_waker(data) };
         if !WIDE {
-            return cells.gate().set(bit_back(to_word(1), back));
+            return (cells, cells.gate().set(bit_back(to_word(1), back)));
         }
         let index = forth(back);
         let leaf = index / LEAF;
         // SAFETY: this cell is not behind that of the waker.
         let cell = unsafe { cells.cell(leaf) };
-        if cell.ready.fetch_or(1 << (index % LEAF), AcqRel) == 0 {
-            cells.gate().set(to_word(bit(leaf >> cells.shape().shift())));
-        }
+        let announces = cell.ready.fetch_or(1 << (index % LEAF), AcqRel) == 0
+            && cells.gate().set(to_word(bit(leaf >> cells.shape().shift())));
+        (cells, announces)
+    }
+
+    /// [`Gate::announce`], not inlined: the paths that do not come here need not save registers then.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(never)]
+    pub(super) unsafe fn announce(self) {
+        // SAFETY: passed on.
+        unsafe { self.gate().announce() };
     }
 
     #[inline]
@@ -197,7 +207,10 @@ impl<'a> Cells<'a> {
     pub(super) fn set_all(self) {
         self.fill_leaves();
         // Not child by child: a leaf that was not emptied would not go on to the gate.
-        self.gate().set(to_word(below(self.shape().groups())));
+        if self.gate().set(to_word(below(self.shape().groups()))) {
+            // SAFETY: `set` said so.
+            unsafe { self.announce() };
+        }
     }
 
     fn fill_leaves(self) {

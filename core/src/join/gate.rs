@@ -6,17 +6,19 @@
 //! *taking* the poller's step that clears the ready bits. Claim: whenever a ready bit is set, a wake of the
 //! parent is still to come or came after the last taking.
 //!
-//! - A setter that finds no ready bit and no [`HELD`] sets its bit and `HELD` in one step, clearing [`TAKEN`],
-//!   then wakes and lets go: the claim holds, for this bit and for those that are added to it.
-//! - A setter that finds a ready bit adds its own and leaves: the wake which that bit is owed serves both.
-//! - A setter that finds `HELD` and no ready bit leaves too. If the holder is the poller, which holds only to
-//!   exchange the parent, it takes all bits as it lets go. Otherwise the bits were taken while somebody held,
-//!   so the taking left `TAKEN` behind, and the holder finds it in the step by which it lets go. It then
-//!   *looks again*: it takes the right back, clearing `TAKEN`, and wakes once more.
-//! - It need not when `TAKEN` is gone or somebody holds by then. `TAKEN` is cleared by a taking, by a setter
-//!   that announces, or by another that looks again; and who holds will wake after this, or take all bits.
-//! - A poller that cannot exchange the parent because somebody holds wakes its new parent itself, and tries
-//!   again then.
+//! - [`TAKEN`] says that nobody has announced since the last taking. A setter that finds it, and no [`HELD`],
+//!   *announces*: it sets its bit and `HELD` and clears `TAKEN` in one step, then wakes and lets go. The claim
+//!   holds, for this bit and for those that are added to it.
+//! - A setter that finds no `TAKEN` adds its bit and leaves: who cleared it wakes for both, or has opened the
+//!   gate and is to poll first.
+//! - A setter that finds `TAKEN` and `HELD` leaves too. If the holder is the poller, which holds only to exchange
+//!   the parent, it takes all bits as it lets go. Otherwise the bits were taken while somebody held: the holder
+//!   finds `TAKEN` in the step by which it lets go, and *looks again*: if there is a bit it takes the right back,
+//!   clearing `TAKEN`, and wakes once more.
+//! - A setter that reads no `TAKEN` adds its bit blindly. Where that finds `TAKEN` after all it looks again itself.
+//! - Who looks again need do nothing when the bit or `TAKEN` is gone, or somebody holds: the bit was taken, or who
+//!   cleared `TAKEN`, or holds, will wake after this, or take all bits.
+//! - A poller that cannot exchange the parent because somebody holds wakes its new parent itself, and tries again.
 //!
 //! The holder, not the poller, does the second look. A poller that woke itself while `HELD` is set would spin
 //! for ever above a holder of lower priority on the same core (an interrupt executor over thread mode).
@@ -24,8 +26,7 @@
 //! Every step that sets or clears bits is `AcqRel`. What a child's waking side wrote before the wake is
 //! therefore visible to the poll which that wake causes: later steps on the word continue the release
 //! sequence of earlier ones. For the same reason a setter whose bit is set already still writes the word.
-//! Letting go only has to say that the parent is no longer read (`Release`); who looks again takes the right
-//! back by an `AcqRel` step before it reads the parent again.
+//! Letting go only has to say that the parent is no longer read (`Release`).
 //!
 //! The flags lie so that the frequent paths tell their case by the sign of the word and its lowest bit.
 #![allow(unsafe_code)] // The parent's waker sits in an `UnsafeCell`; the rules are at `HELD`.
@@ -72,20 +73,24 @@ impl Gate {
         false
     }
 
-    /// Set bits [as they lie in the word](to_word), and wake the parent unless that is under way. Does nothing on a
-    /// gate without a poller.
+    /// Set bits [as they lie in the word](to_word); whether the caller has to [announce](Self::announce) them. Where
+    /// there is no poller nobody is woken, and the bits mean nothing to the next.
     #[inline]
-    pub(super) fn set(&self, bits: usize) {
+    #[must_use]
+    pub(super) fn set(&self, bits: usize) -> bool {
         let word = self.word.load(Relaxed);
-        if word == 0 {
-            if self.step(0, bits | HELD).is_ok() {
-                return self.announce();
+        if !is_negative(word) {
+            // Depends on no value read, and only the sign of the result is asked for: one step, which cannot fail.
+            if is_negative(self.word.fetch_or(bits, AcqRel) | bits) {
+                self.look_again();
             }
-        } else if !is_negative(word) && self.step(word, word | bits).is_ok() {
-            // Neither `TAKEN` nor `FREE`, so that there is a ready bit or a holder.
-            return;
+            return false;
         }
-        self.set_contended(bits);
+        let announces = self.step(TAKEN, bits.wrapping_add(HELD)).is_ok();
+        if !announces {
+            self.set_contended(bits);
+        }
+        announces
     }
 
     /// [`set`](Self::set) from any state of the word.
@@ -94,10 +99,11 @@ impl Gate {
     fn set_contended(&self, bits: usize) {
         let mut word = self.word.load(Relaxed);
         while word & NO_POLLER == 0 {
-            let announces = word & (READY | HELD) == 0;
-            let next = if announces { bits | HELD } else { word | bits };
-            match self.step(word, next) {
-                Ok(_) if announces => return self.announce(),
+            let announces = word & (TAKEN | HELD) == TAKEN;
+            let rest = if announces { word & !TAKEN | HELD } else { word };
+            match self.step(word, rest | bits) {
+                // SAFETY: this call set `HELD`.
+                Ok(_) if announces => return unsafe { self.announce() },
                 Ok(_) => return,
                 Err(now) => word = now,
             }
@@ -117,7 +123,7 @@ impl Gate {
             return unsafe { self.exchange(parent, known) };
         }
         let word = self.word.load(Relaxed);
-        if word & (TAKEN | HELD) == 0 && self.step(word, 0).is_ok() {
+        if word & (TAKEN | HELD) == 0 && self.step(word, TAKEN).is_ok() {
             return word >> 1;
         }
         self.take_held()
@@ -146,10 +152,12 @@ impl Gate {
         drop(parent);
     }
 
-    /// Wake the parent and let go. The caller has set `HELD`.
-    // Not inlined: the paths that do not come here need not save registers then.
-    #[inline(never)]
-    fn announce(&self) {
+    /// Wake the parent and let go.
+    ///
+    /// # Safety
+    /// The caller has set `HELD`, as [`set`](Self::set) says, and calls this once for each time.
+    #[inline]
+    pub(super) unsafe fn announce(&self) {
         // SAFETY: the caller has set `HELD`.
         unsafe { self.wake_parent() };
         if is_zero_or_negative(self.word.fetch_sub(HELD, Release)) {
@@ -157,33 +165,28 @@ impl Gate {
         }
     }
 
-    /// The poller took bits, or went, while this thread held. It no longer does.
+    /// The poller took bits, or went, while this thread held or set a bit. It does not hold.
     #[cold]
     #[inline(never)]
     fn look_again(&self) {
         let mut word = self.word.load(Relaxed);
         while word & TAKEN != 0 && word & HELD == 0 {
             let is_free = word & NO_POLLER != 0;
-            let is_owed = word & READY != 0;
-            let next = match (is_free, is_owed) {
+            let next = match (is_free, word & READY == 0) {
                 (true, _) => FREE | HELD,
-                (false, true) => word & !TAKEN | HELD,
-                (false, false) => 0,
+                (false, false) => word & !TAKEN | HELD,
+                (false, true) => return,
             };
             if let Err(now) = self.step(word, next) {
                 word = now;
                 continue;
             }
-            let mut left = None;
-            if is_free {
-                // SAFETY: this call set `HELD`. The poller that left its parent is gone, and the next one does
-                // not put another here before it has held itself.
-                left = Some(unsafe { self.put(NOBODY) });
-            } else if is_owed {
+            // SAFETY: this call set `HELD`. The poller that left its parent is gone, and the next one does not put
+            // another here before it has held itself.
+            let left = is_free.then(|| unsafe { self.put(NOBODY) });
+            if !is_free {
                 // SAFETY: this call set `HELD`.
                 unsafe { self.wake_parent() };
-            } else {
-                return;
             }
             let before = self.word.fetch_sub(HELD, Release);
             // Foreign code again: it runs when this call does not hold.
@@ -216,10 +219,9 @@ impl Gate {
     #[inline(never)]
     fn take_held(&self) -> usize {
         let mut word = self.word.load(Relaxed);
-        // With no bit there is nothing to take, and if `HELD` is set then so is `TAKEN`.
+        // With no bit there is nothing to take, and `TAKEN` is set already.
         while word & READY != 0 {
-            let rest = if word & HELD == 0 { 0 } else { HELD | TAKEN };
-            match self.step(word, rest) {
+            match self.step(word, word & HELD | TAKEN) {
                 Ok(_) => return to_bits(word),
                 Err(now) => word = now,
             }
@@ -251,14 +253,13 @@ impl Gate {
         // SAFETY: this call set `HELD`, and the caller says that it is the poller.
         let old = unsafe { self.put(fresh) };
         // Setters that came meanwhile left their bits to this call.
-        let word = self.word.swap(0, AcqRel);
+        let word = self.word.swap(TAKEN, AcqRel);
         // Foreign code: it runs when nothing is held.
         drop(old);
         to_bits(word)
     }
 
-    /// One step of the word. It may fail for no reason: callers loop. Nothing is done on what a failure shows
-    /// but another step.
+    /// One step of the word. It may fail for no reason. Nothing is done on what a failure shows but another step.
     #[inline]
     fn step(&self, from: usize, to: usize) -> Result<usize, usize> {
         self.word.compare_exchange_weak(from, to, AcqRel, Relaxed)
@@ -291,7 +292,7 @@ const fn is_zero_or_negative(word: usize) -> bool {
 /// The right to the parent's waker. Who has set it may read the parent. Who has set it *and* is the poller,
 /// or finds that the poller is gone, may write it.
 const HELD: usize = 1;
-/// The poller took the bits while somebody else held.
+/// The poller took the bits, and nobody has announced since.
 pub(super) const TAKEN: usize = 1 << (usize::BITS - 1);
 const NO_POLLER: usize = TAKEN >> 1;
 /// There is no poller.

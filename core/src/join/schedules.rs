@@ -196,29 +196,36 @@ fn a_join_that_is_dropped_while_its_wakers_are_called_is_freed_and_lets_its_task
 }
 
 #[test]
-fn static_wakes_can_be_used_again_while_a_waker_of_an_earlier_join_is_called() {
-    explore("reuse", Some(2), || {
-        let set = static_wakes::<1>();
-        let (stale, letter, task) = (Letter::empty(), Letter::empty(), task());
-        let mut join = Box::pin(TryJoin::new(
-            children::<1>(&[(0, stale.clone())]),
-            set.claim().unwrap(),
-            |()| (),
-        ));
+fn static_wakes_can_be_used_again_while_wakers_of_an_earlier_join_are_called() {
+    fn reuse<const N: usize>() {
+        let set = static_wakes::<N>();
+        let stale: [_; N] = core::array::from_fn(|index| (index, Letter::empty()));
+        let (letter, task) = (Letter::empty(), task());
+        let mut join = Box::pin(TryJoin::new(children::<N>(&stale), set.claim().unwrap(), |()| ()));
         assert!(poll(join.as_mut(), &task).is_pending());
-        let caller = thread::spawn(stale.send());
+        let callers = stale.each_ref().map(|(_, stale)| thread::spawn(stale.send()));
         drop(join);
         let mut join = pin!(TryJoin::new(
-            children::<1>(&[(0, letter.clone())]),
+            children::<N>(&[(0, letter.clone())]),
             set.claim().unwrap(),
             |()| ()
         ));
         assert!(poll(join.as_mut(), &task).is_pending());
-        let sender = thread::spawn(letter.send());
+        // One more thread is enough.
+        let sender = if N == 1 {
+            Some(thread::spawn(letter.send()))
+        } else {
+            letter.send()();
+            None
+        };
         assert!(drive(join, &[task]).is_ok());
-        caller.join().unwrap();
-        sender.join().unwrap();
-    });
+        callers
+            .into_iter()
+            .chain(sender)
+            .for_each(|thread| thread.join().unwrap());
+    }
+    explore("reuse, 1 waker", Some(2), reuse::<1>);
+    explore("reuse, 2 wakers", Some(2), reuse::<2>);
 }
 
 /// The planted bug: nothing is ordered, so that a child does not see what was written before it was woken.
@@ -230,12 +237,20 @@ fn wakes_that_order_nothing_are_caught() {
     });
 }
 
-/// The planted bug: the poller cannot leave word that it took the bits while somebody held, so that the
-/// holder does not look again.
+/// The planted bug: a holder does not see, as it lets go, that the bits were taken meanwhile.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_holder_that_does_not_look_again_is_caught() {
-    plant(Planted::Stuck(super::gate::TAKEN), || {
+    plant(Planted::UnseenBySub(super::gate::TAKEN), || {
+        loom::model(|| woken_from_threads(static_wakes::<2>().claim().unwrap(), &[0, 1], 0));
+    });
+}
+
+/// The planted bug: a setter does not see, as it adds its bit, that those it meant to join were just taken.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_setter_that_does_not_look_again_is_caught() {
+    plant(Planted::UnseenByOr(super::gate::TAKEN), || {
         loom::model(|| woken_from_threads(static_wakes::<2>().claim().unwrap(), &[0, 1], 0));
     });
 }

@@ -169,10 +169,13 @@ fn leaked<const WIDE: bool>(data: *const (), owners: &AtomicUsize) -> RawWaker {
 /// # Safety
 /// As for `clone`; the waker is used up.
 unsafe fn wake<const WIDE: bool>(data: *const ()) {
-    // SAFETY: passed on.
+    // SAFETY: passed on; it is announced when `set` says so, and the share is the waker's own.
     unsafe {
-        wake_by_ref::<WIDE>(data);
-        drop(data);
+        let (cells, announces) = Cells::set::<WIDE>(data);
+        if announces {
+            cells.gate().announce();
+        }
+        release(cells.pointer());
     }
 }
 
@@ -180,8 +183,13 @@ unsafe fn wake<const WIDE: bool>(data: *const ()) {
 /// As for `clone`.
 #[inline]
 unsafe fn wake_by_ref<const WIDE: bool>(data: *const ()) {
-    // SAFETY: the waker is an owner, or lent by one.
-    unsafe { Cells::wake::<WIDE>(data) };
+    // SAFETY: the waker is an owner, or lent by one; it is announced when `set` says so.
+    unsafe {
+        let (cells, announces) = Cells::set::<WIDE>(data);
+        if announces {
+            cells.announce();
+        }
+    }
 }
 
 /// # Safety
@@ -235,3 +243,54 @@ const TOO_MANY: usize = 1 << (usize::BITS - 1);
 
 /// So many shares that nobody has.
 const FOR_GOOD: usize = TOO_MANY >> 1;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn owners(counted: &Counted) -> usize {
+        counted.cells.head().owners.load(Relaxed)
+    }
+
+    /// As if so many more wakers had been forgotten.
+    fn forget(counted: &Counted, wakers: usize) {
+        counted.cells.head().owners.fetch_add(wakers, Relaxed);
+    }
+
+    fn check<const WIDE: bool>(children: usize) {
+        let counted = Counted::new(children);
+        let (cells, data) = (counted.cells, counted.cells.data(0));
+        // SAFETY: `counted` lives on, and its cells have leaves if `WIDE`; the waker is its own owner, as it was cloned.
+        let (last, first) = unsafe {
+            forget(&counted, TOO_MANY - 2);
+            let last = Waker::from_raw(clone::<WIDE>(data));
+            assert_eq!(owners(&counted), TOO_MANY, "one owner more is counted");
+            (last, Waker::from_raw(clone::<WIDE>(data)))
+        };
+        let full = TOO_MANY | FOR_GOOD;
+        assert_eq!(owners(&counted), full, "the next is not");
+        let second = first.clone();
+        let third = last.clone();
+        assert_eq!(owners(&counted), full, "and nobody after it");
+        core::mem::drop((first, third));
+        assert_eq!(owners(&counted), full, "nor are they when they go");
+        core::mem::drop(last);
+        assert_eq!(owners(&counted), full - 1, "who was counted is");
+
+        // All are gone but one that was not counted: it still has cells to write to.
+        cells.head().owners.fetch_sub(TOO_MANY - 2, Relaxed);
+        core::mem::drop(counted);
+        assert_eq!(cells.head().owners.load(Relaxed), FOR_GOOD);
+        second.wake_by_ref();
+        core::mem::drop(second);
+        assert_eq!(cells.head().owners.load(Relaxed), FOR_GOOD);
+        // SAFETY: nobody has a share, and nobody uses them after this.
+        unsafe { free(cells.pointer()) };
+    }
+
+    #[test]
+    fn wakers_that_are_too_many_to_count_keep_the_cells_for_good() {
+        check::<false>(2);
+        check::<true>(100);
+    }
+}

@@ -209,6 +209,11 @@ fn clone<const WIDE: bool>(data: *const ()) -> RawWaker {
 /// # Safety
 /// `data` is that of a waker of cells that are never freed, and have leaves if `WIDE`.
 unsafe fn wake<const WIDE: bool>(data: *const ()) {
-    // SAFETY: passed on.
-    unsafe { Cells::wake::<WIDE>(data) };
+    // SAFETY: passed on; it is announced when `set` says so.
+    unsafe {
+        let (cells, announces) = Cells::set::<WIDE>(data);
+        if announces {
+            cells.announce();
+        }
+    }
 }

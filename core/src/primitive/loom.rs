@@ -6,6 +6,7 @@
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
     clippy::unnecessary_wraps
 )]
 
@@ -35,8 +36,10 @@ pub(crate) enum Planted {
     Nothing,
     /// They order nothing.
     Relaxed,
-    /// These bits of a word cannot be set.
-    Stuck(usize),
+    /// Who adds bits to a word does not see that these are set.
+    UnseenByOr(usize),
+    /// Who subtracts from a word does not see that these bits are set.
+    UnseenBySub(usize),
 }
 
 thread_local! {
@@ -71,7 +74,7 @@ pub(crate) fn explore(name: &str, switches: Option<usize>, model: impl Fn() + Se
 fn order(wanted: Ordering) -> Ordering {
     match PLANTED.get() {
         Planted::Relaxed => Relaxed,
-        Planted::Nothing | Planted::Stuck(_) => wanted,
+        Planted::Nothing | Planted::UnseenByOr(_) | Planted::UnseenBySub(_) => wanted,
     }
 }
 
@@ -167,10 +170,18 @@ macro_rules! integer {
                 self.inner().fetch_add(value, order(wanted))
             }
             pub(crate) fn fetch_sub(&self, value: $value, wanted: Ordering) -> $value {
-                self.inner().fetch_sub(value, order(wanted))
+                let before = self.inner().fetch_sub(value, order(wanted));
+                match PLANTED.get() {
+                    Planted::UnseenBySub(bits) => before & !(bits as $value),
+                    _ => before,
+                }
             }
             pub(crate) fn fetch_or(&self, value: $value, wanted: Ordering) -> $value {
-                self.inner().fetch_or(value, order(wanted))
+                let before = self.inner().fetch_or(value, order(wanted));
+                match PLANTED.get() {
+                    Planted::UnseenByOr(bits) => before & !(bits as $value),
+                    _ => before,
+                }
             }
         }
     };
@@ -192,11 +203,6 @@ impl AtomicUsize {
         success: Ordering,
         failure: Ordering,
     ) -> Result<usize, usize> {
-        let to = if let Planted::Stuck(bits) = PLANTED.get() {
-            to & !bits
-        } else {
-            to
-        };
         self.inner()
             .compare_exchange_weak(from, to, order(success), order(failure))
     }
