@@ -12,7 +12,7 @@ use rusqlite::{Connection, Transaction, TransactionState, params};
 use crate::rows::{IN_FLIGHT, PENDING, SqliteClaimed, micros, worker};
 
 /// One that stands behind another of its key is put back by a trigger, claimed or not.
-pub(crate) const INSERT: &str = "INSERT INTO postbox_outbox \
+pub(crate) const INSERT: &str = "INSERT OR FAIL INTO postbox_outbox \
     (id, name, kind, key, content_type, headers, state, due, worker, attempt, committed_at, payload) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING";
 
