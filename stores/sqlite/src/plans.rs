@@ -7,10 +7,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, StatementStatus, params};
 
 use crate::claim::{BURY, Claim, FREE, FREE_IDS, LAPSED, TAKE};
+use crate::complete::{COMPLETE, COMPLETE_HELD, COMPLETE_ONE, HELD};
 use crate::enqueue::INSERT;
 use crate::job::Scope;
 use crate::schema::migrate;
-use crate::settle::{COMPLETE, COMPLETE_ONE, HELD, NEXT_DUE, PURGE, RENEW, REQUEUE, SETTLE, settle};
+use crate::settle::{NEXT_DUE, PURGE, RENEW, REQUEUE, SETTLE, settle};
 use crate::{SqliteOptions, rows};
 
 /// Dead, published and blocked rows, a third each, on two keys; then one free row and its successor.
@@ -84,6 +85,7 @@ fn no_statement_of_the_hot_path_scans_or_sorts() {
         BURY,
         HELD,
         COMPLETE,
+        COMPLETE_HELD,
     ] {
         for line in plan(&connection, sql) {
             let constant = line == "SCAN CONSTANT ROW" || line == "SCAN postbox_settings";
