@@ -50,7 +50,7 @@ pub(crate) const REQUEUE: &str = "UPDATE postbox_outbox SET state = 0, due = ?1,
 const GONE: i64 = -1;
 /// 1 published until, 2 how many.
 pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT seq FROM postbox_outbox \
-    WHERE state = 2 AND settled_at <= ?1 ORDER BY settled_at LIMIT ?2)";
+    WHERE state >= 2 AND state = 2 AND settled_at <= ?1 ORDER BY settled_at LIMIT ?2)";
 pub(crate) const NEXT_DUE: &str = "SELECT min(due) FROM postbox_outbox WHERE state < 2 AND blocked = 0";
 
 /// Checks the size of what a holder sends.
