@@ -46,31 +46,45 @@ CREATE TABLE postbox_outbox (
 CREATE INDEX postbox_outbox_free ON postbox_outbox (due) WHERE state < 2 AND blocked = 0;
 -- The queue of each key.
 CREATE INDEX postbox_outbox_key ON postbox_outbox (key) WHERE key IS NOT NULL AND holds = 1;
--- What a purge looks at.
-CREATE INDEX postbox_outbox_published ON postbox_outbox (settled_at) WHERE state = 2;
--- What an operator looks at.
-CREATE INDEX postbox_outbox_dead ON postbox_outbox (state) WHERE state = 3;
+-- What a purge and an operator look at; one for both, as every insertion has to open each index. Queries have to say
+-- "state >= 2" too, or SQLite does not see that it serves.
+CREATE INDEX postbox_outbox_settled ON postbox_outbox (state, settled_at) WHERE state >= 2;
 
 -- Of the messages of a key that hold, exactly the first is not blocked. Each trigger keeps that with one
 -- look into postbox_outbox_key.
+--
+-- Most messages have a key to themselves: what runs for every row only looks, and has the rare update done by the trigger
+-- of a view, as a program that may update a row needs kilobytes that SQLite clears each time.
 
 CREATE TRIGGER postbox_outbox_inserted AFTER INSERT ON postbox_outbox
 WHEN NEW.blocked = 0 AND NEW.key IS NOT NULL AND EXISTS (
   SELECT 1 FROM postbox_outbox WHERE key = NEW.key AND holds = 1 AND seq < NEW.seq)
 BEGIN
+  INSERT INTO postbox_outbox_behind VALUES (NEW.seq);
+END;
+
+CREATE VIEW postbox_outbox_behind AS SELECT 0 AS row;
+CREATE TRIGGER postbox_outbox_put_behind INSTEAD OF INSERT ON postbox_outbox_behind
+BEGIN
   -- Not the head of its key, so it is not born claimed either.
-  UPDATE postbox_outbox SET blocked = 1, state = iif(NEW.state = 1, 0, NEW.state),
-    due = iif(NEW.state = 1, NEW.committed_at, NEW.due), worker = iif(NEW.state = 1, 0, NEW.worker),
-    attempt = iif(NEW.state = 1, 0, NEW.attempt)
-  WHERE seq = NEW.seq;
+  UPDATE postbox_outbox SET blocked = 1, state = iif(state = 1, 0, state), due = iif(state = 1, committed_at, due),
+    worker = iif(state = 1, 0, worker), attempt = iif(state = 1, 0, attempt)
+  WHERE seq = NEW.row;
 END;
 
 CREATE TRIGGER postbox_outbox_deleted AFTER DELETE ON postbox_outbox
-WHEN OLD.key IS NOT NULL AND OLD.holds = 1 AND OLD.blocked = 0
+WHEN OLD.key IS NOT NULL AND OLD.holds = 1 AND OLD.blocked = 0 AND EXISTS (
+  SELECT 1 FROM postbox_outbox WHERE key = OLD.key AND holds = 1)
 BEGIN
   -- It cannot fail; OR FAIL says so to SQLite, which else copies every page that the deletion changes.
+  INSERT OR FAIL INTO postbox_outbox_ahead VALUES (OLD.key);
+END;
+
+CREATE VIEW postbox_outbox_ahead AS SELECT '' AS queue;
+CREATE TRIGGER postbox_outbox_put_ahead INSTEAD OF INSERT ON postbox_outbox_ahead
+BEGIN
   UPDATE OR FAIL postbox_outbox SET blocked = 0 WHERE seq = (
-    SELECT seq FROM postbox_outbox WHERE key = OLD.key AND holds = 1 ORDER BY seq LIMIT 1);
+    SELECT seq FROM postbox_outbox WHERE key = NEW.queue AND holds = 1 ORDER BY seq LIMIT 1);
 END;
 
 CREATE TRIGGER postbox_outbox_let_go AFTER UPDATE OF holds ON postbox_outbox

@@ -14,7 +14,7 @@ use crate::job::{Job, Ran, Scope, Task};
 use crate::open;
 use crate::options::{Execution, SqliteOptions};
 use crate::queue::{Group, Orders, Refused, queue};
-use crate::settle::settle;
+use crate::settle::settle_softly;
 
 /// What all handles of a store share. The threads end when the last handle is gone.
 pub(crate) struct Engine {
@@ -55,7 +55,9 @@ impl Engine {
     {
         let (job, answer) = Task::boxed(work);
         self.run(job)?;
-        answer.await.unwrap_or_else(|_| Err(SqliteError::Closed.into()))
+        answer
+            .await
+            .map_or_else(|_| Err(SqliteError::Closed.into()), |(result, _)| result)
     }
 
     /// As [`write`](Self::write), but a power cut may undo the work after it was answered.
@@ -66,7 +68,9 @@ impl Engine {
     {
         let (job, answer) = Task::lasting(false, work);
         self.run(job)?;
-        answer.await.unwrap_or(Err(SqliteError::Closed))
+        answer
+            .await
+            .map_or(Err(SqliteError::Closed), |(result, _)| result)
     }
 
     /// Queues settlements whose outcome nobody waits for.
@@ -79,8 +83,7 @@ impl Engine {
                 Err(Refused::Full(settlements)) => settlements,
             },
         };
-        self.write(move |scope| settle(scope, &settlements).map(|_| ()))
-            .await
+        self.write(move |scope| settle_softly(scope, &settlements)).await
     }
 
     /// Runs work that only reads, in a snapshot that has every commit answered so far.
@@ -98,7 +101,9 @@ impl Engine {
         };
         let (job, answer) = Task::boxed(work);
         reads.send(job).map_err(|_| SqliteError::Closed)?;
-        answer.await.unwrap_or_else(|_| Err(SqliteError::Closed.into()))
+        answer
+            .await
+            .map_or_else(|_| Err(SqliteError::Closed.into()), |(result, _)| result)
     }
 
     fn run(&self, job: Box<dyn Job>) -> Result<(), SqliteError> {
@@ -161,7 +166,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SqliteE
 
 /// Settlements that waited softly, as one piece of work.
 fn settling(settlements: Vec<SettlementBuf<i64>>) -> Box<dyn Job> {
-    let (job, _) = Task::boxed(move |scope: &Scope<'_>| settle(scope, &settlements).map(|_| ()));
+    let (job, _) = Task::boxed(move |scope: &Scope<'_>| settle_softly(scope, &settlements));
     job
 }
 

@@ -7,12 +7,12 @@ use postbox::lease::Lease;
 use postbox::message::{DEFAULT_MAX_PAYLOAD_BYTES, OutboxMessage};
 use postbox::store::ClaimRef;
 use postbox::time::{Clock, Instant, SystemClock};
-use rusqlite::{Connection, Transaction, TransactionState, params};
+use rusqlite::{Connection, Statement, Transaction, TransactionState, params};
 
 use crate::rows::{IN_FLIGHT, PENDING, SqliteClaimed, micros, worker};
 
 /// One that stands behind another of its key is put back by a trigger, claimed or not.
-pub(crate) const INSERT: &str = "INSERT INTO postbox_outbox \
+pub(crate) const INSERT: &str = "INSERT OR FAIL INTO postbox_outbox \
     (id, name, kind, key, content_type, headers, state, due, worker, attempt, committed_at, payload) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING";
 
@@ -143,9 +143,10 @@ fn insert_all(
         ids: Vec::with_capacity(messages.len()),
         claimed: Vec::new(),
     };
+    let mut statement = connection.prepare_cached(INSERT)?;
     for message in messages {
         let id = message.id().to_owned();
-        match insert(connection, message, birth, now)? {
+        match insert(connection, &mut statement, message, birth, now)? {
             Inserted::Duplicate => return Err(EnqueueError::DuplicateMessage { id }),
             Inserted::Claimed(claim) => enqueued
                 .claimed
@@ -169,9 +170,10 @@ pub(crate) enum Inserted {
     Waits,
 }
 
-/// Stores one message; claimed, if that is wanted and it is free.
+/// Stores one message by [`INSERT`]; claimed, if that is wanted and it is free.
 pub(crate) fn insert(
     connection: &Connection,
+    statement: &mut Statement<'_>,
     message: &OutboxMessage,
     birth: Option<Birth>,
     now: Instant,
@@ -185,7 +187,7 @@ pub(crate) fn insert(
     });
     let due = now + birth.map_or(message.delay(), |birth| birth.lease.length());
     let before = connection.total_changes();
-    connection.prepare_cached(INSERT)?.execute(params![
+    statement.execute(params![
         view.id,
         view.name,
         view.kind.as_str(),

@@ -160,9 +160,10 @@ fn run_all(
     jobs: &mut [Box<dyn Job>],
 ) -> Result<Option<bool>, SqliteError> {
     let is_alone = jobs.len() == 1;
+    let scope = Scope::new(connection, options);
     let mut rang = false;
     for job in jobs {
-        let scope = Scope::new(connection, options);
+        scope.ring.set(false);
         match job.run(&scope) {
             Ran::Keep => rang |= scope.ring.get(),
             // What comes is an empty commit.
@@ -183,10 +184,11 @@ fn run_apart(
     options: &SqliteOptions,
     jobs: &mut [Box<dyn Job>],
 ) -> Result<bool, SqliteError> {
+    let scope = Scope::new(connection, options);
     let mut rang = false;
     for job in jobs {
         execute(connection, "SAVEPOINT job")?;
-        let scope = Scope::new(connection, options);
+        scope.ring.set(false);
         match job.run(&scope) {
             Ran::Keep => rang |= scope.ring.get(),
             Ran::RollBack => execute(connection, "ROLLBACK TO job")?,
@@ -210,19 +212,18 @@ fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use futures_channel::oneshot;
-
     use super::*;
+    use crate::error::Fault;
     use crate::job::Task;
 
-    fn insert(rows: u32) -> (Box<dyn Job>, oneshot::Receiver<Result<usize, SqliteError>>) {
-        Task::boxed(move |scope: &Scope<'_>| {
+    fn insert(rows: u32) -> impl FnMut(&Scope<'_>) -> Result<usize, Fault<SqliteError>> {
+        move |scope| {
             let sql = format!(
                 "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows})
                  INSERT INTO postbox_outbox (id, name, payload) SELECT '{rows}-' || n, 'n', zeroblob(4000) FROM c"
             );
             Ok(scope.connection.execute(&sql, [])?)
-        })
+        }
     }
 
     #[test]
@@ -232,16 +233,16 @@ mod tests {
         let connection = writer.connection.as_ref().unwrap();
         // The limit belongs to this connection, as a full disk belongs to this moment.
         connection.pragma_update(None, "max_page_count", 60).unwrap();
-        let ((small, mut first), (large, mut second)) = (insert(1), insert(1_000));
+        let ((small, mut first), (large, mut second)) = (Task::boxed(insert(1)), Task::boxed(insert(1_000)));
         writer.run(vec![small, large]);
         for answer in [&mut first, &mut second] {
-            let answer = answer.try_recv().unwrap().unwrap();
+            let (answer, _) = answer.try_recv().unwrap().unwrap();
             assert!(matches!(answer, Err(SqliteError::Full { .. })), "{answer:?}");
         }
         assert!(writer.connection.is_none());
-        let (again, mut answer) = insert(1_000);
+        let (again, mut answer) = Task::boxed(insert(1_000));
         writer.run(vec![again]);
-        assert_eq!(answer.try_recv().unwrap().unwrap().unwrap(), 1_000);
+        assert_eq!(answer.try_recv().unwrap().unwrap().0.unwrap(), 1_000);
         drop(writer);
         let _ = std::fs::remove_file(path);
     }
@@ -270,7 +271,7 @@ mod tests {
                 };
                 writer.run(group.iter().map(&mut job).collect());
                 for mut answer in answers {
-                    let found: Result<i64, SqliteError> = answer.try_recv().unwrap().unwrap();
+                    let (found, _): (Result<i64, SqliteError>, _) = answer.try_recv().unwrap().unwrap();
                     assert_eq!(found.unwrap(), level, "{group:?}");
                 }
             }

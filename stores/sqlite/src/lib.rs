@@ -5,6 +5,7 @@
 #![allow(async_fn_in_trait)]
 
 mod claim;
+mod complete;
 mod engine;
 mod enqueue;
 mod error;

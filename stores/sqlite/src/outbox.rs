@@ -175,20 +175,23 @@ fn counts(scope: &Scope<'_>) -> Result<OutboxCounts, Fault<SqliteError>> {
     })?)
 }
 
+/// Dead letters, found in their index, where their numbers are sorted without the rows.
+pub(crate) const DEAD_ONES: &str = "seq IN (SELECT seq FROM postbox_outbox \
+    WHERE state >= 2 AND state = ?1 ORDER BY seq LIMIT ?2)";
+
 fn messages(
     scope: &Scope<'_>,
     status: Status,
     count: usize,
 ) -> Result<Vec<StoredMessage>, Fault<SqliteError>> {
-    let (state, by) = match status {
-        Status::Pending => (PENDING, "?1"),
-        Status::InFlight => (IN_FLIGHT, "?1"),
-        Status::Published => (PUBLISHED, "?1"),
-        // A constant, so that the index of dead letters serves.
-        Status::Dead => (DEAD, "3 AND ?1 = 3"),
+    let (state, which) = match status {
+        Status::Pending => (PENDING, "state = ?1"),
+        Status::InFlight => (IN_FLIGHT, "state = ?1"),
+        Status::Published => (PUBLISHED, "state = ?1"),
+        Status::Dead => (DEAD, DEAD_ONES),
     };
     let sql = format!(
-        "SELECT {} FROM postbox_outbox WHERE state = {by} ORDER BY seq LIMIT ?2",
+        "SELECT {} FROM postbox_outbox WHERE {which} ORDER BY seq LIMIT ?2",
         rows::STORED
     );
     let mut statement = scope.connection.prepare_cached(&sql)?;

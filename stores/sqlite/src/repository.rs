@@ -100,6 +100,7 @@ impl Repository for SqliteRepository {
     }
 
     async fn commit(&self, batch: CommitBatch) -> Result<Committed<KeyOf<Self>>, RepositoryError> {
+        batch.check(&self.engine.options.outbox)?;
         self.engine
             .write(move |scope| streams::commit(scope, &batch))
             .await

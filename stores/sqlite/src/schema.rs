@@ -99,7 +99,7 @@ pub(crate) fn keep_policy(connection: &mut Connection, policy: DeadPolicy) -> Re
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("UPDATE postbox_settings SET dead_blocks = ?1", [wanted])?;
     transaction.execute(
-        "UPDATE postbox_outbox SET holds = ?1 WHERE state = 3 AND holds <> ?1",
+        "UPDATE postbox_outbox SET holds = ?1 WHERE state >= 2 AND state = 3 AND holds <> ?1",
         [wanted],
     )?;
     transaction.commit()?;

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::time::Duration;
 
-use postbox::claim::{Fence, Verdict};
+use postbox::claim::Verdict;
 use postbox::store::{ClaimRef, MAX_BATCH, Settled, SettlementBuf};
 use postbox::time::Instant;
 use rusqlite::params;
 use serde_json::Value;
 
+use crate::complete::{complete, complete_softly, deletes};
 use crate::error::{Fault, SqliteError};
 use crate::job::Scope;
 use crate::options::in_range;
@@ -27,15 +28,6 @@ macro_rules! held {
     };
 }
 
-/// How many of these rows are held. 1 the first, 2 the last, 3 worker, 4 attempt.
-pub(crate) const HELD: &str = "SELECT count(*) FROM postbox_outbox \
-    WHERE seq BETWEEN ?1 AND ?2 AND state = 1 AND worker = ?3 AND attempt = ?4";
-/// 1 the first row, 2 the last: once [`HELD`] has found all of them. `RETURNING`, which would say what was
-/// deleted, reads and copies whole rows.
-pub(crate) const COMPLETE: &str = "DELETE FROM postbox_outbox WHERE seq BETWEEN ?1 AND ?2";
-/// 1 the row, 2 worker, 3 attempt.
-pub(crate) const COMPLETE_ONE: &str =
-    "DELETE FROM postbox_outbox WHERE seq = ?1 AND state = 1 AND worker = ?2 AND attempt = ?3";
 /// 1 the claims, each with 3 state, 4 due, 5 settled at, 6 failures to add, 7 the error. A row that is settled
 /// at [`GONE`] is deleted by its trigger.
 pub(crate) const SETTLE: &str = "UPDATE postbox_outbox AS o SET state = s.value ->> 3, \
@@ -58,7 +50,7 @@ pub(crate) const REQUEUE: &str = "UPDATE postbox_outbox SET state = 0, due = ?1,
 const GONE: i64 = -1;
 /// 1 published until, 2 how many.
 pub(crate) const PURGE: &str = "DELETE FROM postbox_outbox WHERE seq IN (SELECT seq FROM postbox_outbox \
-    WHERE state = 2 AND settled_at <= ?1 ORDER BY settled_at LIMIT ?2)";
+    WHERE state >= 2 AND state = 2 AND settled_at <= ?1 ORDER BY settled_at LIMIT ?2)";
 pub(crate) const NEXT_DUE: &str = "SELECT min(due) FROM postbox_outbox WHERE state < 2 AND blocked = 0";
 
 /// Checks the size of what a holder sends.
@@ -77,13 +69,10 @@ pub(crate) fn settle(
     scope: &Scope<'_>,
     settlements: &[SettlementBuf<i64>],
 ) -> Result<Settled, Fault<SqliteError>> {
-    let (now, keep) = (scope.now(), scope.outbox().retention().is_some());
-    if let Some(fence) = settlements.first().map(|one| one.claim.fence) {
-        let alike = |one: &SettlementBuf<i64>| one.verdict == Verdict::Complete && one.claim.fence == fence;
-        if !keep && settlements.iter().all(alike) {
-            return complete(scope, settlements, fence);
-        }
+    if let Some(fence) = deletes(scope, settlements) {
+        return complete(scope, settlements, fence);
     }
+    let (now, keep) = (scope.now(), scope.outbox().retention().is_some());
     let mut settled = Settled::none();
     let mut open = HashMap::with_capacity(settlements.len());
     let mut rows = Rows::new();
@@ -126,55 +115,15 @@ pub(crate) fn settle(
     Ok(settled)
 }
 
-/// Deletes what was published and is held under one fence, as nearly every batch is: by runs without a gap,
-/// of which a batch of a backlog is one. A list in JSON costs more to take apart.
-fn complete(
+/// The same where nobody waits for the outcome.
+pub(crate) fn settle_softly(
     scope: &Scope<'_>,
     settlements: &[SettlementBuf<i64>],
-    fence: Fence,
-) -> Result<Settled, Fault<SqliteError>> {
-    let mut settled = Settled::none();
-    let before = scope.connection.total_changes();
-    let holder = (worker(fence.worker), fence.attempt);
-    let mut rows: Vec<_> = settlements.iter().map(|one| one.claim.key).zip(0..).collect();
-    rows.sort_unstable();
-    for run in rows.chunk_by(|(one, _), (next, _)| next.wrapping_sub(*one) == 1) {
-        if complete_run(scope, run, holder)? {
-            for _ in run {
-                settled.apply();
-            }
-            continue;
-        }
-        let mut statement = scope.connection.prepare_cached(COMPLETE_ONE)?;
-        for (key, index) in run {
-            match statement.execute(params![key, holder.0, holder.1])? {
-                0 => settled.refuse(*index),
-                _ => settled.apply(),
-            }
-        }
+) -> Result<(), Fault<SqliteError>> {
+    match deletes(scope, settlements) {
+        Some(fence) => complete_softly(scope, settlements, fence),
+        None => settle(scope, settlements).map(drop),
     }
-    // The triggers' changes count too: one more than our own is the next message of a key, set free.
-    if scope.connection.total_changes() - before > settled.applied() as u64 {
-        scope.ring();
-    }
-    Ok(settled)
-}
-
-/// Deletes rows without a gap if there are several and all of them are held.
-fn complete_run(scope: &Scope<'_>, run: &[(i64, usize)], holder: (i64, u32)) -> rusqlite::Result<bool> {
-    let [(first, _), .., (last, _)] = run else {
-        return Ok(false);
-    };
-    let mut statement = scope.connection.prepare_cached(HELD)?;
-    let held: i64 = statement.query_row(params![first, last, holder.0, holder.1], |row| row.get(0))?;
-    if held <= last - first {
-        return Ok(false);
-    }
-    scope
-        .connection
-        .prepare_cached(COMPLETE)?
-        .execute([first, last])?;
-    Ok(true)
 }
 
 /// What [`SETTLE`] writes into a row: state, due, settled at, failures to add, error.

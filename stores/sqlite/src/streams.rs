@@ -11,7 +11,7 @@ use postbox::message::{Codec, HeaderBuf};
 use postbox::time::Instant;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::enqueue::{Inserted, insert};
+use crate::enqueue::{INSERT, Inserted, insert};
 use crate::error::Fault;
 use crate::job::Scope;
 use crate::rows::{instant, micros};
@@ -36,16 +36,15 @@ const RECEIVED: &str = "SELECT EXISTS (SELECT 1 FROM postbox_inbox WHERE consume
 
 type Outcome<T> = Result<T, Fault<RepositoryError>>;
 
-/// Stores a batch. On any error the caller rolls its part of the transaction back.
+/// Stores a batch that was checked. On any error the caller rolls its part of the transaction back.
 pub(crate) fn commit(scope: &Scope<'_>, batch: &CommitBatch) -> Outcome<Committed<i64>> {
-    batch.check(scope.outbox()).map_err(Fault::Refused)?;
     let now = scope.now();
     // First what says "this was done already": it must win over the lost race that may come with it.
     for receipt in &batch.receipts {
         receive(scope.connection, receipt, now)?;
     }
     for write in &batch.streams {
-        append(scope.connection, write, now)?;
+        append(scope, write, now)?;
     }
     for snapshot in &batch.snapshots {
         keep_snapshot(scope.connection, snapshot, now)?;
@@ -53,7 +52,10 @@ pub(crate) fn commit(scope: &Scope<'_>, batch: &CommitBatch) -> Outcome<Committe
     let mut messages = Vec::with_capacity(batch.messages.len());
     for message in &batch.messages {
         let id = message.id().to_owned();
-        let claim = match insert(scope.connection, message, batch.claim, now)? {
+        let inserted = scope.with(&scope.insert, INSERT, |statement| {
+            insert(scope.connection, statement, message, batch.claim, now)
+        })?;
+        let claim = match inserted? {
             Inserted::Duplicate => return Err(Fault::Refused(RepositoryError::DuplicateMessage { id })),
             Inserted::Claimed(claim) => Some(claim),
             Inserted::Free => {
@@ -121,7 +123,8 @@ fn receive(connection: &Connection, receipt: &InboxReceipt, now: Instant) -> Out
     Ok(())
 }
 
-fn append(connection: &Connection, write: &StreamWrite, now: Instant) -> Outcome<()> {
+fn append(scope: &Scope<'_>, write: &StreamWrite, now: Instant) -> Outcome<()> {
+    let connection = scope.connection;
     let (stream, expected) = (&write.stream, write.expected);
     let lost = |actual| {
         Fault::Refused(RepositoryError::ConcurrentWrite {
@@ -137,21 +140,22 @@ fn append(connection: &Connection, write: &StreamWrite, now: Instant) -> Outcome
             return Err(lost(actual));
         }
     }
-    let mut statement = connection.prepare_cached(APPEND)?;
     for (sequence, event) in (expected.saturating_add(1)..).zip(&write.events) {
-        let stored = statement.execute(params![
-            stream.kind(),
-            stream.id(),
-            i64::try_from(sequence).unwrap_or(i64::MAX),
-            event.name,
-            event.version,
-            event.codec.name(),
-            event.codec.version(),
-            micros(now),
-            event.metadata.as_headers().as_lines(),
-            event.payload,
-        ])?;
-        if stored == 0 {
+        let stored = scope.with(&scope.append, APPEND, |statement| {
+            statement.execute(params![
+                stream.kind(),
+                stream.id(),
+                i64::try_from(sequence).unwrap_or(i64::MAX),
+                event.name,
+                event.version,
+                event.codec.name(),
+                event.codec.version(),
+                micros(now),
+                event.metadata.as_headers().as_lines(),
+                event.payload,
+            ])
+        })?;
+        if stored? == 0 {
             return Err(lost(version(connection, stream)?.unwrap_or_default()));
         }
     }
