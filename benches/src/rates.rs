@@ -62,10 +62,12 @@ impl OnPostgres {
         self.commits(count, span, |_, server| Ok(postgres::transaction(server, false)))
     }
 
-    /// Messages of a backlog, each of a key of its own or without one, in batches of 1,000.
+    /// Messages of a backlog, each of a key of its own or without one, in batches of 1,000. Each worker has a connection, a
+    /// new one.
     pub fn drain(&self, workers: u32, rows: u32, keyed: bool) -> Result<f64, Failure> {
         let _inside = self.runtime.enter();
-        postgres::backlog::drained(&self.runtime, &self.server, workers, rows, keyed)
+        let server = self.server.with_connections(&self.runtime, workers)?;
+        postgres::backlog::drained(&self.runtime, &server, workers, rows, keyed)
     }
 
     fn commits(

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::block;
 use crate::Failure;
+use crate::load::TaskFailure;
 
 /// Where the server is; `cargo xtask bench` starts one.
 const URL: &str = "POSTBOX_TEST_POSTGRES_URL";
@@ -40,20 +41,30 @@ impl Server {
     pub(crate) fn connect(runtime: &Runtime) -> Result<Self, Failure> {
         let url = std::env::var(URL)
             .map_err(|_| format!("{URL} is not set; `cargo xtask bench` starts a server"))?;
-        let names = Names::new(Identifier::new("bench_postbox")?);
         block(runtime, async {
-            let pool = PgPoolOptions::new()
-                .max_connections(CONNECTIONS)
-                .test_before_acquire(false)
-                .connect(&url)
-                .await?;
+            let options = PgPoolOptions::new().max_connections(CONNECTIONS);
+            let pool = options.test_before_acquire(false).connect(&url).await?;
             sqlx::raw_sql(TABLES).execute(&pool).await?;
-            let options = PostgresOptions::new()
-                .with_names(names)
-                .with_timer(Arc::new(TokioTimer));
-            let repository = options.open(pool.clone()).await?;
-            Ok(Self { pool, repository })
+            Self::over(pool).await
         })
+    }
+
+    /// The same tables by new connections, so many and no more.
+    pub(crate) fn with_connections(&self, runtime: &Runtime, count: u32) -> Result<Self, Failure> {
+        let to = (*self.pool.connect_options()).clone();
+        block(runtime, async {
+            let options = PgPoolOptions::new().max_connections(count).min_connections(count);
+            let pool = options.test_before_acquire(false).connect_with(to).await?;
+            Self::over(pool).await
+        })
+    }
+
+    async fn over(pool: PgPool) -> Result<Self, TaskFailure> {
+        let options = PostgresOptions::new()
+            .with_names(Names::new(Identifier::new("bench_postbox")?))
+            .with_timer(Arc::new(TokioTimer));
+        let repository = options.open(pool.clone()).await?;
+        Ok(Self { pool, repository })
     }
 
     /// Empties the tables, and writes out what the server has put off, so that it does not do that meanwhile.
