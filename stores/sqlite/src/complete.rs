@@ -55,7 +55,7 @@ pub(crate) fn complete(
             }
         }
     }
-    ring_for_successors(scope, before, settled.applied());
+    ring_for_successors(scope, before, settled.applied() as u64);
     Ok(settled)
 }
 
@@ -96,13 +96,13 @@ pub(crate) fn complete_softly(
             statement.execute(params![run.first(), holder.0, holder.1])?
         };
     }
-    ring_for_successors(scope, before, deleted);
+    ring_for_successors(scope, before, deleted as u64);
     Ok(())
 }
 
-/// The triggers' changes count too: one more than our own is the next message of a key, set free.
-fn ring_for_successors(scope: &Scope<'_>, before: u64, deleted: usize) {
-    if scope.connection.total_changes() - before > deleted as u64 {
+/// The triggers' changes count too: one more than our `own` is the next message of a key, set free.
+pub(crate) fn ring_for_successors(scope: &Scope<'_>, before: u64, own: u64) {
+    if scope.connection.total_changes() - before > own {
         scope.ring();
     }
 }

@@ -10,7 +10,7 @@ use postbox::time::Instant;
 use rusqlite::params;
 use serde_json::Value;
 
-use crate::complete::{complete, complete_softly, deletes};
+use crate::complete::{complete, complete_softly, deletes, ring_for_successors};
 use crate::error::{Fault, SqliteError};
 use crate::job::Scope;
 use crate::options::in_range;
@@ -108,10 +108,7 @@ pub(crate) fn settle(
     for refused in open.into_values() {
         settled.refuse(refused);
     }
-    // The triggers' changes count too: one more than our own is the next message of a key, set free.
-    if scope.connection.total_changes() - before > own_changes {
-        scope.ring();
-    }
+    ring_for_successors(scope, before, own_changes);
     Ok(settled)
 }
 
